@@ -1,0 +1,70 @@
+"""The made-up class: who is in it, and grading finds what class.json says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from coursekit.cli import app
+from coursekit.errors import CourseError
+from coursekit.execute import Limits
+from coursekit.grade import grade_assignment
+from coursekit.new_class import new_class
+from coursekit.source import read_source
+
+from .conftest import NAME, hand_in
+
+
+def test_grading_finds_what_class_json_says(course, tmp_path):
+    """Eight kernels: one student of each kind and two misconceptions."""
+    folder = tmp_path / "class"
+    result = CliRunner().invoke(app, ["new-class", str(folder), "--size", "8"])
+    assert result.exit_code == 0, result.output
+    expected = json.loads((folder / "class.json").read_text(encoding="utf-8"))
+    kinds = [s["kind"] for s in expected]
+    assert sorted(kinds) == ["blank", "crash", "loop", "partial", "perfect", "warns", "wrong", "wrong"]
+    wrong = {(s["exercise"], s["misconception"], s["hint"]) for s in expected if s["kind"] == "wrong"}
+    assert wrong == {("square", "doubles", "2x is not x²"), ("cube", "squares", "one factor is missing")}
+    graded = {g.student: g for g in grade_assignment(course, folder, NAME, limits=Limits(cell_seconds=2))}
+    assert set(graded) == {s["student"] for s in expected}
+    for student in expected:
+        g = graded[student["student"]]
+        tests = {c.id: (c.points, c.max_points) for c in g.result.cells if c.kind == "test"}
+        assert g.status == student["status"], student
+        assert all(tests[t][0] == tests[t][1] for t in student["full"]), student
+        assert all(tests[t][0] == 0 for t in student["zero"]), student
+        assert not student["some"] or any(tests[t][0] < tests[t][1] for t in student["some"]), student
+        assert set(tests) == {*student["full"], *student["zero"], *student["some"]}
+
+
+def test_the_same_seed_makes_the_same_class(course, tmp_path):
+    first, second = (new_class(course, tmp_path / name, size=7) for name in "ab")
+    assert first == second
+    files = [sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*.ipynb")) for n in "ab"]
+    assert files[0] == files[1]
+    release = read_source(course.text_source(NAME)).metadata.coursekit.release
+    assert (tmp_path / "a" / "releases" / NAME / f"{release}.ipynb").is_file()
+    assert new_class(course, tmp_path / "a", size=7, seed=3) != first
+
+
+def test_no_more_students_than_there_are_mistakes_to_make(course, tmp_path):
+    assert len(new_class(course, tmp_path / "class", size=30)) == 8
+
+
+def test_students_see_no_hidden_test(course, tmp_path):
+    new_class(course, tmp_path / "class")
+    for path in (tmp_path / "class" / "submitted").rglob("*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        assert "square(-12)" not in text
+        assert "BEGIN" not in text
+
+
+def test_a_real_class_is_not_touched(course, tmp_path):
+    path = hand_in(tmp_path / "class", "zoe", b"her work")
+    with pytest.raises(CourseError, match="a real class"):
+        new_class(course, tmp_path / "class")
+    assert path.read_bytes() == b"her work"
+    with pytest.raises(CourseError, match="at least 6"):
+        new_class(course, tmp_path / "other", size=3)

@@ -1,0 +1,293 @@
+"""Every layer, every property: parametrized over the table in `layer_table.py`."""
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+import flowlib
+from flowlib import Transform, alternating_masks, batch_jacobian
+from flowlib.verify import check_layer, mass_2d, on_arrays
+from tests.flowlib.layer_table import LAYERS, build, cases
+
+METHODS = ("forward", "inverse")
+each_case = pytest.mark.parametrize(("name", "D"), cases())
+each_method = pytest.mark.parametrize("method", METHODS)
+
+
+def points(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def test_every_layer_of_flowlib_is_in_the_table():
+    exported = (getattr(flowlib, name) for name in flowlib.__all__)
+    layers = {c.__name__ for c in exported if isinstance(c, type) and issubclass(c, Transform)} - {
+        "Transform"
+    }
+    in_table = {type(build(name, row.sizes[0])).__name__ for name, row in LAYERS.items()}
+    assert layers <= in_table, f"not in tests/flowlib/layer_table.py: {sorted(layers - in_table)}"
+
+
+def test_every_layer_is_tested_with_even_and_odd_sizes_above_two():
+    for name, row in LAYERS.items():
+        assert {D % 2 for D in row.sizes} == {0, 1}, name
+        assert max(row.sizes) > 2, name
+
+
+@each_case
+@each_method
+def test_round_trip(name, D, method):
+    layer, start = build(name, D), points(6, D)
+    if LAYERS[name].inverse == "none":
+        pytest.skip("has no inverse")
+    opposite = METHODS[1 - METHODS.index(method)]
+    back, _ = getattr(layer, opposite)(getattr(layer, method)(start)[0])
+    torch.testing.assert_close(back, start, rtol=LAYERS[name].tolerance, atol=LAYERS[name].tolerance)
+
+
+@each_case
+@each_method
+def test_log_det_is_that_of_the_autodiff_jacobian(name, D, method):
+    if LAYERS[name].log_det != "exact":
+        pytest.skip("its log-det is an estimate")
+    transform, v = getattr(build(name, D), method), points(6, D)
+    expected = torch.linalg.slogdet(batch_jacobian(lambda v: transform(v)[0], v))[1]
+    torch.testing.assert_close(transform(v)[1], expected, rtol=1e-9, atol=1e-9)
+
+
+@each_case
+@each_method
+def test_float32_agrees_with_float64(name, D, method):
+    exact, v = build(name, D), points(6, D)
+    single = copy.deepcopy(exact).float()
+    for got, expected in zip(getattr(single, method)(v.float()), getattr(exact, method)(v), strict=True):
+        assert got.dtype == torch.float32
+        assert expected.dtype == torch.float64
+        torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@each_case
+@each_method
+def test_batch_axes(name, D, method):
+    transform, v = getattr(build(name, D), method), points(2, 3, D)
+    y, log_det = transform(v)
+    assert y.shape == (2, 3, D)
+    assert log_det.shape == (2, 3)
+    for i in range(2):
+        for j in range(3):
+            alone, log_det_alone = transform(v[i, j])
+            assert log_det_alone.shape == ()
+            torch.testing.assert_close(alone, y[i, j])
+            torch.testing.assert_close(log_det_alone, log_det[i, j])
+
+
+@each_case
+@each_method
+def test_no_examples(name, D, method):
+    y, log_det = getattr(build(name, D), method)(torch.zeros(0, D, dtype=torch.float64))
+    assert y.shape == (0, D)
+    assert log_det.shape == (0,)
+
+
+@each_case
+def test_state_dict_restores_the_map(name, D):
+    layer, other, u = build(name, D, seed=0), build(name, D, seed=5), points(6, D)
+    other.load_state_dict(layer.state_dict())
+    for got, expected in zip(other.forward(u), layer.forward(u), strict=True):
+        assert torch.equal(got, expected)
+
+
+@each_case
+@each_method
+def test_vmap(name, D, method):
+    if not LAYERS[name].vmap:
+        pytest.skip("not made for vmap")
+    transform, v = getattr(build(name, D), method), points(6, D)
+    for got, expected in zip(torch.func.vmap(transform)(v), transform(v), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@each_case
+@each_method
+def test_jacfwd_agrees_with_backward_passes(name, D, method):
+    transform, v = getattr(build(name, D), method), points(4, D)
+    forward_mode = torch.func.vmap(torch.func.jacfwd(lambda row: transform(row)[0]))(v)
+    torch.testing.assert_close(forward_mode, batch_jacobian(lambda v: transform(v)[0], v))
+
+
+@pytest.mark.parametrize(("name", "D"), [case for case in cases() if list(build(*case).parameters())])
+def test_gradients_reach_every_parameter(name, D):
+    layer = build(name, D)
+    own = {k: p for k, p in layer.named_parameters() if not k.startswith("base.")}
+    for method in METHODS:
+        layer.zero_grad()
+        y, log_det = getattr(layer, method)(points(6, D))
+        ((y**2).sum() + log_det.sum()).backward()
+        for key, parameter in own.items():
+            assert parameter.grad is not None, f"{method}: no gradient for {key}"
+            assert parameter.grad.isfinite().all(), f"{method}: {key}"
+            assert parameter.grad.abs().max() > 0, f"{method}: gradient of {key} is 0"
+
+
+@each_case
+@each_method
+def test_argument_is_left_as_it_was(name, D, method):
+    v = points(6, D)
+    before = v.clone()
+    getattr(build(name, D), method)(v)
+    assert torch.equal(v, before)
+
+
+@pytest.mark.parametrize("name", [name for name, row in LAYERS.items() if 2 in row.sizes])
+def test_pushed_forward_normal_has_mass_one(name):
+    layer = build(name, 2, noise=0.15)  # a mild map: the grid must resolve the density it makes
+
+    def log_prob(x: Tensor) -> Tensor:
+        u, log_det = layer.inverse(x)
+        return flowlib.StandardNormal(2).double()().log_prob(u) + log_det
+
+    # The image of the base can lie anywhere: the grid is laid around many draws.
+    with torch.no_grad():
+        x = layer.forward(points(100_000, 2))[0]
+    low, high = x.min(0).values, x.max(0).values
+    margin = 0.1 * (high - low)
+    low, high = low - margin, high + margin
+    extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+    assert mass_2d(on_arrays(log_prob), extent, n=800) == pytest.approx(1, abs=1e-3)
+
+
+@each_case
+def test_check_layer_finds_nothing_to_complain_about(name, D):
+    check_layer(build(name, D), D).raise_if_failed()
+
+
+@each_case
+@each_method
+def test_wrong_length_and_dtype_are_named(name, D, method):
+    transform = getattr(build(name, D), method)
+    with pytest.raises(ValueError, match=rf"\(\*batch, {D}\), got \(4, {D + 1}\)"):
+        transform(torch.zeros(4, D + 1, dtype=torch.float64))
+    with pytest.raises(TypeError, match="floating-point"):
+        transform(torch.zeros(4, D, dtype=torch.long))
+
+
+# --- What only some layers promise ---
+
+
+def masked_names() -> list[str]:
+    return [name for name, row in LAYERS.items() if "mask" in dict(row.make(4).named_buffers())]
+
+
+@pytest.mark.parametrize("name", masked_names())
+@pytest.mark.parametrize("D", [2, 5])
+def test_masked_couplings_keep_and_hide_the_right_variables(name, D):
+    layer, u = build(name, D), points(3, D)
+    kept = alternating_masks(D, 1)[0].bool()
+    x, _ = layer.forward(u)
+    assert torch.equal(x[:, kept], u[:, kept])
+    J = batch_jacobian(lambda v: layer.forward(v)[0], u)
+    # Rows of moved variables, columns of moved variables: diagonal, exactly.
+    block = J[:, ~kept][:, :, ~kept]
+    assert torch.equal(block, torch.diag_embed(torch.diagonal(block, dim1=-2, dim2=-1)))
+    assert torch.equal(J[:, kept][:, :, kept], torch.eye(int(kept.sum()), dtype=J.dtype).expand(3, -1, -1))
+
+
+def test_masked_coupling_matches_its_formula():
+    layer, u = build("MaskedCouplingLayer", 4), points(6, 4)
+    b, nets = layer.mask, layer.conditioner
+    s, t = nets.scale_net(b * u), nets.translation_net(b * u)
+    x, log_det = layer.forward(u)
+    torch.testing.assert_close(x, b * u + (1 - b) * (u * torch.exp((1 - b) * s) + t), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(log_det, ((1 - b) * s).sum(-1), rtol=1e-12, atol=1e-12)
+
+
+def test_huge_scale_on_a_kept_variable_does_no_harm():
+    class Huge(torch.nn.Module):
+        def forward(self, kept: Tensor) -> Tensor:
+            return 2000 * torch.tensor([1.0, 0.0]).expand_as(kept)  # exp(2000) overflows
+
+    mask = torch.tensor([1.0, 0.0])
+    layer = flowlib.MaskedCouplingLayer(Huge(), torch.nn.Identity(), mask)
+    x, log_det = layer.forward(torch.ones(3, 2))
+    assert x.isfinite().all()
+    assert torch.equal(log_det, torch.zeros(3))
+
+
+@pytest.mark.parametrize("net", ["scale_net", "translation_net"])
+def test_two_net_layer_calls_each_net_once(net):
+    layer, calls = build("MaskedCouplingLayer", 3), []
+    getattr(layer.conditioner, net).register_forward_hook(lambda *_: calls.append(1))
+    layer.forward(points(2, 3))
+    assert len(calls) == 1
+
+
+def test_log_scale_stays_within_its_bound():
+    layer = flowlib.AffineCoupling(flowlib.mlp([2, 4]), torch.tensor([1.0, 0.0]), log_scale_bound=0.7)
+    _, log_det = layer.forward(1000 * torch.randn(100, 2))
+    assert log_det.abs().max() <= 0.7
+
+
+def test_additive_coupling_and_permutation_preserve_volume_exactly():
+    for name in ("AdditiveCouplingLayer", "Permutation"):
+        for method in METHODS:
+            log_det = getattr(build(name, 3), method)(points(5, 3))[1]
+            assert torch.equal(log_det, torch.zeros(5, dtype=torch.float64))
+
+
+def test_permutation_by_a_three_cycle():
+    x, _ = flowlib.Permutation([2, 0, 1]).forward(torch.tensor([10.0, 11.0, 12.0]))
+    assert x.tolist() == [12, 10, 11]
+
+
+@pytest.mark.parametrize(("D", "K"), [(2, 1), (3, 4), (8, 5)])
+def test_alternating_masks(D, K):
+    masks = alternating_masks(D, K)
+    assert masks.shape == (K, D)
+    assert masks.is_floating_point()
+    for mask in masks:
+        assert set(mask.tolist()) == {0.0, 1.0}
+    for before, after in pairwise(masks):
+        assert torch.equal(after, 1 - before)
+
+
+class Narrow(torch.nn.Module):
+    """Gives one output where D are wanted: broadcasting would hide it."""
+
+    def forward(self, kept: Tensor) -> Tensor:
+        return kept[..., :1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: alternating_masks(1, 2), "at least 2, got 1"),
+        (lambda: alternating_masks(2, 0), "K must be a positive integer, got 0"),
+        (lambda: flowlib.Permutation([0, 0, 1]), r"each of 0, …, D − 1 once, got \[0, 0, 1\]"),
+        (lambda: flowlib.Permutation([1, 2, 3]), "each of 0"),
+        (lambda: flowlib.Permutation([0.0, 1.0]), "each of 0"),
+        (lambda: flowlib.Rescaling(0), "D must be a positive integer, got 0"),
+        (lambda: flowlib.AffineCoupling(Narrow(), torch.tensor([0.5, 1])), "zeros and ones"),
+        (lambda: flowlib.AffineCoupling(Narrow(), torch.ones(2, 2)), r"shape \(D,\), got \(2, 2\)"),
+        (lambda: flowlib.AffineCoupling(Narrow(), torch.ones(2), log_scale_bound=0), "positive or None"),
+        (lambda: flowlib.SplitCoupling(Narrow(), 1), "at least 2, got 1"),
+        (
+            lambda: flowlib.AffineCoupling(Narrow(), torch.tensor([1.0, 0])).forward(torch.ones(3, 2)),
+            r"conditioner: expected an output of shape \(3, 4\), got \(3, 1\)",
+        ),
+        (
+            lambda: flowlib.MaskedCouplingLayer(
+                torch.nn.Identity(), Narrow(), torch.tensor([1.0, 0])
+            ).inverse(torch.ones(3, 2)),
+            r"translation_net: expected an output of shape \(3, 2\), got \(3, 1\)",
+        ),
+        (
+            lambda: flowlib.AdditiveCouplingLayer(Narrow(), torch.tensor([1.0, 0])).forward(torch.ones(3, 2)),
+            r"translation_net: expected an output of shape \(3, 2\)",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
