@@ -1,0 +1,254 @@
+"""A check: one property of a student's code, tested on random inputs; the same function for every use.
+
+`check(...)` makes a `Check` of a function `(subject, case)`. In a notebook one calls it with the student's objects and reads
+the report; tests, the catalogue and trusted grading call `run` with a subject of theirs and read the `Outcome`.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autograder_tests.compare import Mismatch
+from autograder_tests.expressions import same_values
+from autograder_tests.plain import Expression, Raised
+from autograder_tests.report import CheckFailed, render, show_report
+from autograder_tests.subject import Local, StudentError, _Verbs
+
+__all__ = ["Case", "Check", "Outcome", "check"]
+
+
+SHOWN_HINTS = 2  # that a report may list when several mistakes give the same numbers
+
+
+class Case:
+    """The random inputs of one run of a check; hidden runs are larger and have other shapes.
+
+    Args:
+        seed: of every draw.
+        hidden: False for the cases a student sees (small sizes, so that the report is readable).
+    """
+
+    def __init__(self, seed: int, hidden: bool = False) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.seed, self.hidden = seed, hidden
+        self.advice: list[str] = []
+
+    def pick(self, visible: Any, *hidden: Any) -> Any:
+        """`visible` in the visible case, one of `hidden` in the others."""
+        return hidden[int(self.rng.integers(len(hidden)))] if self.hidden and hidden else visible
+
+    def integer(self) -> int:
+        """A seed for a builder or a call."""
+        return int(self.rng.integers(2**31))
+
+    def normal(self, *shape: int, scale: float = 1.0) -> np.ndarray:
+        return self.rng.normal(size=shape) * scale
+
+    def uniform(self, low: float, high: float, *shape: int) -> np.ndarray:
+        return self.rng.uniform(low, high, size=shape)
+
+    def mask(self, D: int) -> np.ndarray:
+        """A float mask `(D,)` with at least one 0 and one 1; not symmetric under reversal where D allows."""
+        while True:
+            b = self.rng.integers(0, 2, D).astype(float)
+            if 0 < b.sum() < D and (D < 3 or not np.array_equal(b, b[::-1])):
+                return b
+
+    def advise(self, holds: bool | np.bool_, text: str) -> None:
+        """Good practice that carries no points: shown below a passed check when it does not hold."""
+        if not bool(holds) and text not in self.advice:
+            self.advice.append(text)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found. `status` is `passed`, `failed`, `error` (the student's code raised) or `open` (still unanswered)."""
+
+    check: str
+    title: str
+    status: str
+    what: str = ""
+    expected: str = ""
+    got: str = ""
+    given: dict[str, str] = field(default_factory=dict)
+    hints: tuple[str, ...] = ()
+    misconceptions: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return render(self)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A property with the names it needs from the student. Call it with the objects of those names, in that order."""
+
+    function: Callable[[_Verbs, Case], None]
+    names: tuple[str, ...]
+    hidden_runs: int
+    match_rtol: float
+
+    @property
+    def id(self) -> str:
+        """Also the grade id of its test cell."""
+        return self.function.__name__
+
+    @property
+    def title(self) -> str:
+        return (self.function.__doc__ or self.id).strip().splitlines()[0].rstrip(".")
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]  # so that `check.name?` shows the property
+        return self.function.__doc__ or ""
+
+    def seed(self, salt: int = 0) -> int:
+        """Visible runs draw from the check's name, so that everybody sees the same smallest example."""
+        return zlib.crc32(f"{self.id}/{salt}".encode())
+
+    def run(self, subject: _Verbs, case: Case) -> Outcome:
+        """Run once and say what was found: passed, failed, an error of the student's code, or still open."""
+        found: dict[str, Any] = {"check": self.id, "title": self.title}
+        try:
+            self.function(subject, case)
+        except NotImplementedError:
+            return Outcome(**found, status="open", what="still to be answered")
+        except StudentError as error:
+            what = f"your code raised {error.raised.type}: {error.raised.message}"
+            return Outcome(**found, status="error", what=what, got=error.raised.where)
+        except Mismatch as error:
+            return Outcome(
+                **found,
+                status="failed",
+                what=error.what,
+                expected=error.expected,
+                got=error.got,
+                given=error.given,
+            )
+        return Outcome(**found, status="passed", advice=tuple(case.advice))
+
+    def run_safely(self, subject: _Verbs, case: Case) -> Outcome:
+        """`run`, and a failed outcome also where the check itself stumbles over an answer of a form nobody thought of."""
+        try:
+            return self.run(subject, case)
+        except Exception as error:
+            what = f"the answer has a form that this check cannot read ({type(error).__name__}: {error})"
+            return Outcome(check=self.id, title=self.title, status="failed", what=what[:500])
+
+    def grade(self, local: Local, *, hidden: int | None = None) -> Outcome:
+        """All runs of one cell: the visible case, or `hidden_runs` hidden ones; a failure comes with the hints that match."""
+        seeds = (
+            [self.seed()]
+            if hidden is None
+            else [self.seed(hidden + 7919 * k) for k in range(self.hidden_runs)]
+        )
+        outcome = None
+        for seed in seeds:
+            local.record.clear()
+            outcome = self.run_safely(local, Case(seed, hidden is not None))
+            if outcome.status in ("failed", "error"):
+                return self.explain(outcome, local)
+            if not outcome.passed:
+                return outcome
+        assert outcome is not None
+        return outcome
+
+    def explain(self, outcome: Outcome, local: Local) -> Outcome:
+        """Replay the recorded calls on the wrong implementations; those that answer alike lend their hints.
+
+        Where several do, the other checks of the same exercise are run for more evidence.
+        """
+        from autograder_tests.catalogue import matches
+
+        found = matches(self.names, local, self.match_rtol)
+        if len(found) > 1:
+            for sibling in self.siblings():
+                sibling.run_safely(local, Case(sibling.seed()))
+            found = matches(self.names, local, self.match_rtol, among=found) or found
+        found = found[:SHOWN_HINTS]
+        data = asdict(outcome) | {
+            "hints": tuple(m.hint for m in found),
+            "misconceptions": tuple(f"{m.exercise}.{m.name}" for m in found),
+            "advice": outcome.advice,
+        }
+        return Outcome(**data)
+
+    def siblings(self) -> list[Check]:
+        """The other checks of the same names."""
+        others = vars(sys.modules[self.function.__module__]).values()
+        return [c for c in others if isinstance(c, Check) and c.names == self.names and c is not self]
+
+    def __call__(self, *objects: Any, hidden: int | None = None) -> None:
+        """Check the student's objects; prints a report.
+
+        Args:
+            objects: the objects called `names`, in that order.
+            hidden: a number that picks other seeds, sizes and batch shapes.
+
+        Raises:
+            CheckFailed: the property does not hold; the message says what was expected and found, and why if known.
+            NotImplementedError: the exercise is still open.
+        """
+        if len(objects) != len(self.names):
+            raise TypeError(
+                f"{self.id} expects {len(self.names)} objects ({', '.join(self.names)}), got {len(objects)}"
+            )
+        outcome = self.grade(Local(dict(zip(self.names, objects, strict=True))), hidden=hidden)
+        if outcome.status == "open":
+            raise NotImplementedError(f"{', '.join(self.names)}: still to be answered")
+        show_report(outcome)
+        if not outcome.passed:
+            raise CheckFailed(outcome)
+
+
+def check(*names: str, hidden_runs: int = 2, match_rtol: float = 1e-6) -> Callable[[Callable], Check]:
+    """Make a check of a function `(subject, case)` that raises `Mismatch` when its property does not hold.
+
+    Args:
+        names: what the student must have defined.
+        hidden_runs: how many random cases the hidden test tries.
+        match_rtol: how alike a wrong implementation's answers must be for its hint to be shown.
+    """
+
+    def decorate(function: Callable[[_Verbs, Case], None]) -> Check:
+        return Check(function, names, hidden_runs, match_rtol)
+
+    return decorate
+
+
+def alike(a: Any, b: Any, rtol: float) -> bool:
+    """Two answers are the same up to rounding."""
+    if isinstance(a, Raised) and isinstance(b, Raised):
+        return a.type == b.type
+    if isinstance(a, Expression) and isinstance(b, Expression):
+        return same_values(a.text, b.text, rtol)
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
+            return False
+        loose = np.float32 in (a.dtype, b.dtype)
+        return bool(
+            np.allclose(
+                a,
+                b,
+                rtol=max(rtol, 1e-4 if loose else 0),
+                atol=max(rtol, 1e-4 if loose else 0),
+                equal_nan=True,
+            )
+        )
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(alike(x, y, rtol) for x, y in zip(a, b, strict=True))
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return bool(np.isclose(a, b, rtol=rtol, atol=rtol, equal_nan=True))
+    return type(a) is type(b) and a == b

@@ -1,0 +1,1 @@
+"""The checks, one module per assignment; `ASSIGNMENT` in each says which."""

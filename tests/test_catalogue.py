@@ -1,0 +1,65 @@
+"""Every wrong implementation is rejected by a check of its exercise, with its own hint; the right one passes them all."""
+
+from __future__ import annotations
+
+import pytest
+
+from autograder_tests import Local, checks_of, misconceptions, topics
+from autograder_tests.catalogue import Misconception, load, namespace_of
+from tests.course import contract_names, solutions
+
+ENTRIES = [(a, m) for a in topics() for m in misconceptions(a)]
+HIDDEN = 1
+
+
+def outcomes(assignment: str, name: str, namespace) -> dict:
+    """id → outcomes (visible, hidden) of every check that needs `name`, other names taken from the solution."""
+    subject = Local(namespace)
+    return {
+        c.id: (c.grade(subject), c.grade(subject, hidden=HIDDEN))
+        for c in checks_of(assignment).values()
+        if name in c.names
+    }
+
+
+@pytest.mark.parametrize(("assignment", "entry"), ENTRIES, ids=lambda p: getattr(p, "name", p))
+def test_wrong_implementation_is_rejected_with_its_own_hint(assignment: str, entry: Misconception) -> None:
+    right = {n: s for n, s in solutions(assignment).items() if n != entry.exercise}
+    found = outcomes(
+        assignment, entry.exercise, lambda: namespace_of("\n\n".join([*right.values(), entry.source]))
+    )
+    results = [o for pair in found.values() for o in pair]
+    assert results, f"no check needs {entry.exercise}"
+    failed = [o for o in results if o.status in ("failed", "error")]
+    assert failed, f"{entry.exercise}.{entry.name} passes every check"
+    seen = {m for o in failed for m in o.misconceptions}
+    assert f"{entry.exercise}.{entry.name}" in seen, (
+        f"rejected without its own hint; matched: {sorted(seen)}\n{failed[0]}"
+    )
+
+
+@pytest.mark.parametrize("assignment", topics())
+def test_reference_solution_passes_every_check(assignment: str) -> None:
+    source = "\n\n".join(solutions(assignment).values())
+    for c in checks_of(assignment).values():
+        for hidden in (None, HIDDEN, 2):
+            outcome = c.grade(Local(lambda: namespace_of(source), through_bytes=True), hidden=hidden)
+            assert outcome.passed, f"hidden={hidden}\n{outcome}"
+
+
+@pytest.mark.parametrize("assignment", topics())
+def test_enough_misconceptions(assignment: str) -> None:
+    graded = {n for c in checks_of(assignment).values() for n in c.names}
+    for name in graded:
+        count = sum(m.exercise == name for m in misconceptions(assignment))
+        wanted = 6 if name in contract_names() else 3
+        assert count >= wanted, f"{assignment}: {name} has {count} misconceptions, expected at least {wanted}"
+
+
+def test_names_and_hints_are_unique() -> None:
+    entries = [m for found in load().values() for m in found]
+    keys = [(m.exercise, m.name) for m in entries]
+    assert len(set(keys)) == len(keys)
+    for m in entries:
+        assert len(m.hint) > 40, f"{m.exercise}.{m.name}: expected a sentence, got {m.hint!r}"
+        assert len([n for n in entries if n.exercise == m.exercise and n.hint == m.hint]) == 1
