@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found. `status` is `passed`, `failed`, `error` (the student's code raised) or `open` (still unanswered)."""
+    """What a check found. `status` is `passed`, `failed`, `error` (the student's code raised) or `open` (still unanswered).
+
+    `hidden` when the case was one that the student does not see.
+    """
 
     check: str
     title: str
@@ -80,6 +83,7 @@ class Outcome:
     hints: tuple[str, ...] = ()
     misconceptions: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    hidden: bool = False
 
     @property
     def passed(self) -> bool:
@@ -157,7 +161,9 @@ class Check:
         outcome = None
         for seed in seeds:
             local.record.clear()
-            outcome = self.run_safely(local, Case(seed, hidden is not None))
+            outcome = replace(
+                self.run_safely(local, Case(seed, hidden is not None)), hidden=hidden is not None
+            )
             if outcome.status in ("failed", "error"):
                 return self.explain(outcome, local)
             if not outcome.passed:
@@ -178,12 +184,8 @@ class Check:
                 sibling.run_safely(local, Case(sibling.seed()))
             found = matches(self.names, local, self.match_rtol, among=found) or found
         found = found[:SHOWN_HINTS]
-        data = asdict(outcome) | {
-            "hints": tuple(m.hint for m in found),
-            "misconceptions": tuple(f"{m.exercise}.{m.name}" for m in found),
-            "advice": outcome.advice,
-        }
-        return Outcome(**data)
+        names = tuple(f"{m.exercise}.{m.name}" for m in found)
+        return replace(outcome, hints=tuple(m.hint for m in found), misconceptions=names)
 
     def siblings(self) -> list[Check]:
         """The other checks of the same names."""

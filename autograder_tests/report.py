@@ -14,6 +14,10 @@ __all__ = ["CheckFailed", "Report", "render", "show_report"]
 HEADS = {"passed": "passed", "failed": "not yet", "error": "not yet", "open": "open"}
 
 
+def _head(outcome: Outcome) -> str:
+    return HEADS[outcome.status] + (" on hidden cases" if outcome.hidden else "")
+
+
 class CheckFailed(AssertionError):
     """A property does not hold; the message is the whole report."""
 
@@ -28,7 +32,7 @@ class CheckFailed(AssertionError):
 
 def render(outcome: Outcome) -> str:
     """The report as plain text."""
-    lines = [f"{HEADS[outcome.status]}: {outcome.title}"]
+    lines = [f"{_head(outcome)}: {outcome.title}"]
     if outcome.what:
         lines.append(f"  {outcome.what}")
     width = max([8, *(len(k) for k in outcome.given)])
@@ -66,7 +70,7 @@ class Report:
             for k, v in rows
             if v
         )
-        parts = [f"<strong style='color:{color}'>{mark} {HEADS[o.status]}:</strong> {esc(o.title)}"]
+        parts = [f"<strong style='color:{color}'>{mark} {_head(o)}:</strong> {esc(o.title)}"]
         if o.what:
             parts.append(f"<div>{esc(o.what)}</div>")
         if table:

@@ -318,3 +318,12 @@ def test_facts_stand_for_answers_where_a_choice_is_free(monkeypatch: pytest.Monk
     (result,) = found
     assert not result.verdict.changed
     assert result.verdict.rejected
+
+
+def test_the_same_request_is_answered_once_in_the_random_cases() -> None:
+    counting = TINY.replace("def half_sum(x):", "calls = []\ndef half_sum(x):\n    calls.append(len(x))")
+    subject = harness._Remembering(lambda: namespace_of(counting))
+    for size in (2, 2, 3):
+        subject.call("student:half_sum", "", np.ones(size))
+    assert subject.namespace["calls"] == [2, 3]
+    assert [float(answer) for _, _, answer in subject.record] == [1.0, 1.0, 1.5]

@@ -333,7 +333,7 @@ def density_of_cubic(subject: _Verbs, case: Case) -> None:
 @check("pushforward_density")
 def density_needs_injective_map(subject: _Verbs, case: Case) -> None:
     """A map that is not injective has no inverse: ValueError."""
-    text = case.pick("u**2", "(u - 1)**2", "u**4 + 1", "exp(-u**2)", "3 - u**2", "(u - 5)**2")
+    text = case.pick("u**2", "(u - 1)**2", "u**4 + 1", "exp(-u**2)", "3 - u**2")
     base = _normal(0)
     p_u, T = Make("expression", (base.density_text,)), Make("expression", (text,))
     raised = subject.raises(

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from autograder_tests.check import Case, Check
-from autograder_tests.plain import Expression, Plain, Raised
-from autograder_tests.subject import Local, StudentError
+from autograder_tests.plain import Expression, Plain, Raised, Request, encode
+from autograder_tests.subject import Local, Outside, StudentError
 from tests.mutants.mutate import Mutant, mutants
 
 __all__ = ["Exercise", "Result", "Summary", "Verdict", "difference", "judge", "judge_one"]
@@ -239,9 +239,27 @@ def _answers(exercise: Exercise, subject: Local, case: int) -> list[Plain]:
     return [r for _, _, r in subject.record]
 
 
-def _subject(exercise: Exercise, source: str) -> Local | Raised:
+class _Remembering(Local):
+    """Answers the same request once: symbolic cases are drawn from small sets, and sympy takes its time."""
+
+    def __init__(self, namespace: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(namespace)
+        self._known: dict[bytes, Plain] = {}
+
+    def ask(self, request: Request, outside: Outside | None = None) -> Plain:
+        if outside is not None:  # its functions are no part of the request
+            return super().ask(request, outside)
+        key = encode(request)
+        if key in self._known:
+            self.record.append((request, outside, self._known[key]))
+        else:
+            self._known[key] = super().ask(request)
+        return self._known[key]
+
+
+def _subject(exercise: Exercise, source: str, kind: type[Local] = Local) -> Local | Raised:
     try:
-        return Local(exercise.factory(source))
+        return kind(exercise.factory(source))
     except Exception as error:
         return Raised((type(error).__name__,), str(error))
 
@@ -273,7 +291,7 @@ def first_rejection(exercise: Exercise, source: str) -> Verdict:
 
 def first_change(exercise: Exercise, source: str, truth: Sequence[list[Plain]]) -> Verdict:
     """Run the random cases until an answer differs from the solution's."""
-    subject = _subject(exercise, source)
+    subject = _subject(exercise, source, _Remembering)
     if isinstance(subject, Raised):
         return Verdict(changed=f"definition: {subject.type}", crashes=True)
     for case, expected in enumerate(truth):
@@ -386,7 +404,7 @@ def _measured_truth(exercise: Exercise, cases: int) -> _Truth:
     source = exercise.sources[exercise.name]
     start = time.process_time()
     rejection = first_rejection(exercise, source)
-    subject = Local(exercise.factory(source))
+    subject = _Remembering(exercise.factory(source))
     answers = [_answers(exercise, subject, k) for k in range(cases)]
     seconds = time.process_time() - start
     complaint = rejection.broken_check or rejection.rejected

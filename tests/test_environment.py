@@ -1,0 +1,65 @@
+"""The environments agree: what students, Binder and the tests install."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from tests.course import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def requirements(lines: list[str]) -> dict[str, Requirement]:
+    found = (Requirement(line) for line in lines)
+    return {r.name.lower(): r for r in found if r.name != PROJECT["name"]}
+
+
+def student_needs() -> dict[str, Requirement]:
+    extras = PROJECT["optional-dependencies"]
+    return requirements([*PROJECT["dependencies"], *extras["lab"], *extras["grade"]])
+
+
+def conda_environment() -> dict[str, Requirement]:
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    pip = text.partition("- pip:")[2]
+    return requirements([m[1] for m in re.finditer(r"^\s+- ([A-Za-z][\w.-]*[=><!~][^\s#]+)", pip, re.M)])
+
+
+def constraints() -> dict[str, Version]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {name.lower().replace("_", "-"): Version(version) for name, version in pairs}
+
+
+@pytest.mark.parametrize("name", [n for n in student_needs() if n != "ipython"])
+def test_conda_environment_has_what_the_package_needs(name: str) -> None:
+    have = conda_environment()[name]
+    # ipykernel brings ipython; every other need is named.
+    assert str(have.specifier) == str(student_needs()[name].specifier) or name == "torch"
+
+
+def test_conda_environment_installs_nothing_else() -> None:
+    assert set(conda_environment()) <= set(student_needs())
+
+
+@pytest.mark.parametrize("name", student_needs())
+def test_tested_versions_are_in_the_ranges(name: str) -> None:
+    assert student_needs()[name].specifier.contains(constraints()[name])
+
+
+def test_torch_is_pinned_exactly_for_students() -> None:
+    pinned = conda_environment()["torch"]
+    assert str(pinned.specifier) == f"=={constraints()['torch']}"
+    assert "download.pytorch.org/whl/cpu" in (ROOT / "environment.yml").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")
+def test_scripts_can_be_executed() -> None:
+    for script in ("postBuild", ".ci/run"):
+        assert os.access(ROOT / script, os.X_OK), f"{script} is not executable"
