@@ -96,6 +96,13 @@ class _RightAtTheOriginOnly(_Coupling):
         return u + 0.05 * torch.relu(u.abs().amax(-1, keepdim=True) - 0.5), log_det
 
 
+class _InverseShifted(_Coupling):
+    # A shift changes no volume: both log-determinants are right.
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        u, log_det = super().inverse(x)
+        return u + 0.01, log_det
+
+
 class _Rotation(nn.Module):
     """Healthy and no coupling at all: every variable moves, log_det is 0."""
 
@@ -122,6 +129,7 @@ PATIENTS: dict[str, type[nn.Module]] = {
     "G": _Rotation,
     "H": _LogDetAveraged,
     "I": _RightAtTheOriginOnly,
+    "J": _InverseShifted,
 }
 
 

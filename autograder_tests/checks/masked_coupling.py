@@ -516,7 +516,7 @@ def property_test_accepts_healthy_layers(subject: _Verbs, case: Case) -> None:
 @check("is_valid_layer")
 def property_test_sees_broken_round_trips(subject: _Verbs, case: Case) -> None:
     """Your test rejects layers whose inverse does not undo forward."""
-    for name, verdict in _verdicts(subject, case, ("A", "E", "I")):
+    for name, verdict in _verdicts(subject, case, ("A", "E", "I", "J")):
         require(
             not verdict,
             f"patient {name}: its inverse does not undo forward, yet it is accepted",

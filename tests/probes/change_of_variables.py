@@ -21,7 +21,7 @@ CDFS = ("1/(1 + exp(-(u - 2)))", "Rational(1, 2) + atan(u + 1)/pi", "1/(1 + exp(
 INVERSES = ("x/3 - 2", "2 - x", "x**3 + 2*x", "-x**3 - x/2", "2*sinh(x)")
 STRAIGHT = ("4*u - 1", "2 - 3*u", "u/2 + 3", "-u")
 # Near 0, where an implementation that tries a few points looks.
-FOLDED = ("u**2 - 1", "(u + 2)**2", "2*u**4", "(u - 1)**2")
+FOLDED = ("u**2 - 1", "(u - 2)**2", "2*u**4", "(u - 1)**2")
 # Rarer, because sympy takes longer over them.
 CURVED = ("exp(u) - 1", "exp(-u)", "2 - exp(u)", "1/(1 + exp(-u))")
 COSTLY = ("u**3 + 3*u", "-u**3 - u", "tanh(u)")
