@@ -76,7 +76,7 @@ def test_the_hint_is_in_the_feedback(student: dict) -> None:
 
 @pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s["student"])
 def test_feedback_gives_no_hidden_test_away(student: dict) -> None:
-    assert "hidden=" not in feedback(student)
+    assert not re.search(r"check\.\w+\([^)]*hidden=", feedback(student))
     assert "BEGIN HIDDEN" not in feedback(student)
 
 
