@@ -50,7 +50,7 @@ build: setup  ## Rebuild the notebooks from solutions/*.py
 	$(BIN)/coursekit build
 
 notebooks: setup  ## Execute every notebook with its solutions; report seconds and memory
-	$(BIN)/coursekit run --report
+	$(BIN)/coursekit run --report build/notebooks.json
 
 mutants: setup  ## Mechanically made wrong variants of every solution against the checks
 	$(BIN)/python -m tests.mutants
