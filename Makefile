@@ -7,7 +7,6 @@ CLASS ?= class
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
-export MPLBACKEND ?= agg
 
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU := https://download.pytorch.org/whl/cpu
@@ -41,7 +40,7 @@ test: setup  ## All tests: style, generated files, unit tests, doctests, catalog
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/coursekit build --check
-	$(BIN)/python -m pytest -n auto
+	MPLBACKEND=agg $(BIN)/python -m pytest -n auto
 
 lab: setup  ## JupyterLab with the student notebooks
 	cd course && ../$(BIN)/jupyter lab
@@ -53,7 +52,7 @@ notebooks: setup  ## Execute every notebook with its solutions; report seconds a
 	$(BIN)/coursekit run --report build/notebooks.json
 
 mutants: setup  ## Mechanically made wrong variants of every solution against the checks
-	$(BIN)/python -m tests.mutants
+	MPLBACKEND=agg $(BIN)/python -m tests.mutants
 
 format: setup  ## Format the code
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,7 @@ from autograder_tests.check import Case, Check, Outcome, check
 from autograder_tests.compare import Mismatch, has_shape, require, same
 from autograder_tests.plain import Expression, Make
 from autograder_tests.report import CheckFailed
-from autograder_tests.subject import Local, StudentError
+from autograder_tests.subject import Local, StudentError, answer_bytes
 
 __all__ = [
     "Case",
@@ -30,6 +30,7 @@ __all__ = [
     "Mismatch",
     "Outcome",
     "StudentError",
+    "answer_bytes",
     "check",
     "checks_of",
     "has_shape",

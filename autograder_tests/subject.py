@@ -21,7 +21,7 @@ from autograder_tests.builders import BUILDERS
 from autograder_tests.compare import Mismatch, describe
 from autograder_tests.plain import Expression, Make, Opaque, Plain, Raised, Request
 
-__all__ = ["Local", "StudentError", "Subject", "answer"]
+__all__ = ["Local", "StudentError", "Subject", "answer", "answer_bytes"]
 
 
 class StudentError(Exception):
@@ -52,6 +52,36 @@ def answer(namespace: dict[str, Any], request: Request, outside: Outside | None 
             traceback.extract_tb(error.__traceback__)[-1]
         )
         return Raised(types, str(error)[:2000], _where(error), stub)
+
+
+def answer_bytes(
+    namespace: dict[str, Any], payload: bytes, outside: Callable[[bytes], bytes] | None = None
+) -> bytes:
+    """`answer` for a process that is sent bytes: a `Request` comes in and plain data goes out, both encoded by `plain`.
+
+    >>> import math
+    >>> request = Request("student:sqrt", args=(4.0,))
+    >>> plain.decode(answer_bytes({"sqrt": math.sqrt}, plain.encode(request)))
+    2.0
+
+    Args:
+        namespace: the student's names.
+        payload: the encoded request.
+        outside: how to reach the checker's own functions: `[k, arguments]` in, the k-th function's result out.
+
+    Raises:
+        WireError: the payload is not a request. It is the checker's, so this is not the student's error.
+    """
+    request = plain.decode(payload)
+    if not isinstance(request, Request):
+        raise plain.WireError(f"expected a Request, got {type(request).__name__}")
+    reach: Outside | None = None
+    if outside is not None:
+        reach = lambda k, values: plain.decode(outside(plain.encode([k, values])))  # noqa: E731
+    try:
+        return plain.encode(answer(namespace, request, reach))
+    except plain.WireError as error:  # the answer is too deep, say: an answer of the student's that does not cross
+        return plain.encode(Raised(("WireError", "ValueError"), str(error)))
 
 
 def _perform(namespace: dict[str, Any], request: Request) -> Plain:

@@ -177,7 +177,9 @@ def _environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
     }
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {**threads, **os.environ, **private, **quiet, **extra}
+    # A backend chosen for scripts (`agg` in a Makefile) would make every figure of a notebook vanish without a word.
+    inherited = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+    return {**threads, **inherited, **private, **quiet, **extra}
 
 
 def _peak_mb(pid: int | None) -> float | None:

@@ -61,3 +61,10 @@ def test_the_notebooks_own_limit_ends_the_run():
     )
     assert run.problem == "the notebook took more than 1.5 s"
     assert run.notebook.cells[1].outputs[0].ename == "NotRun"
+
+
+def test_figures_are_drawn_whatever_backend_scripts_use(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    code = "import matplotlib.pyplot as plt\nplt.plot([0, 1])\nplt.show()"
+    run = execute(code_notebook(code))
+    assert any("image/png" in o.get("data", {}) for o in run.notebook.cells[0].outputs)
