@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from autograder_tests import catalogue, checks
 from autograder_tests.catalogue import Misconception
-from autograder_tests.check import Case, Check, Outcome, check
+from autograder_tests.check import Case, Check, check
 from autograder_tests.compare import Mismatch, has_shape, require, same
 from autograder_tests.plain import Expression, Make
-from autograder_tests.report import CheckFailed
+from autograder_tests.report import CheckFailed, Outcome
 from autograder_tests.subject import Local, StudentError, answer_bytes
 
 __all__ = [

@@ -6,13 +6,15 @@ of their own with `@builder` in the module of their checks.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["BUILDERS", "builder"]
+__all__ = ["BUILDERS", "builder", "find_builder"]
 
 BUILDERS: dict[str, Callable[..., Any]] = {}
 
@@ -30,6 +32,22 @@ def builder(function: Callable[..., Any]) -> Callable[..., Any]:
         )
     BUILDERS[name] = function
     return function
+
+
+def find_builder(name: str) -> Callable[..., Any]:
+    """The builder of that name. Topics have builders of their own beside their checks, imported when one is asked for.
+
+    Raises:
+        KeyError: there is none.
+    """
+    if name not in BUILDERS:
+        from autograder_tests import checks
+
+        for module in pkgutil.iter_modules(checks.__path__):
+            importlib.import_module(f"{checks.__name__}.{module.name}")
+    if name not in BUILDERS:
+        raise KeyError(f"no builder is called {name!r}")
+    return BUILDERS[name]
 
 
 class _Counting(nn.Module):

@@ -9,19 +9,17 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from autograder_tests.catalogue import matches
 from autograder_tests.compare import Mismatch
-from autograder_tests.expressions import same_values
-from autograder_tests.plain import Expression, Raised
-from autograder_tests.report import CheckFailed, render, show_report
+from autograder_tests.report import CheckFailed, Outcome, show_report
 from autograder_tests.subject import Local, StudentError, _Verbs
 
-__all__ = ["Case", "Check", "Outcome", "check"]
-
+__all__ = ["Case", "Check", "check"]
 
 SHOWN_HINTS = 2  # that a report may list when several mistakes give the same numbers
 
@@ -64,36 +62,6 @@ class Case:
         """Good practice that carries no points: shown below a passed check when it does not hold."""
         if not bool(holds) and text not in self.advice:
             self.advice.append(text)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a check found. `status` is `passed`, `failed`, `error` (the student's code raised) or `open` (still unanswered).
-
-    `hidden` when the case was one that the student does not see.
-    """
-
-    check: str
-    title: str
-    status: str
-    what: str = ""
-    expected: str = ""
-    got: str = ""
-    given: dict[str, str] = field(default_factory=dict)
-    hints: tuple[str, ...] = ()
-    misconceptions: tuple[str, ...] = ()
-    advice: tuple[str, ...] = ()
-    hidden: bool = False
-
-    @property
-    def passed(self) -> bool:
-        return self.status == "passed"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return render(self)
 
 
 @dataclass(frozen=True)
@@ -176,8 +144,6 @@ class Check:
 
         Where several do, the other checks of the same exercise are run for more evidence.
         """
-        from autograder_tests.catalogue import matches
-
         found = matches(self.names, local, self.match_rtol)
         if len(found) > 1:
             for sibling in self.siblings():
@@ -228,29 +194,3 @@ def check(*names: str, hidden_runs: int = 2, match_rtol: float = 1e-6) -> Callab
         return Check(function, names, hidden_runs, match_rtol)
 
     return decorate
-
-
-def alike(a: Any, b: Any, rtol: float) -> bool:
-    """Two answers are the same up to rounding."""
-    if isinstance(a, Raised) and isinstance(b, Raised):
-        return a.type == b.type
-    if isinstance(a, Expression) and isinstance(b, Expression):
-        return same_values(a.text, b.text, rtol)
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
-            return False
-        loose = np.float32 in (a.dtype, b.dtype)
-        return bool(
-            np.allclose(
-                a,
-                b,
-                rtol=max(rtol, 1e-4 if loose else 0),
-                atol=max(rtol, 1e-4 if loose else 0),
-                equal_nan=True,
-            )
-        )
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(alike(x, y, rtol) for x, y in zip(a, b, strict=True))
-    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return bool(np.isclose(a, b, rtol=rtol, atol=rtol, equal_nan=True))
-    return type(a) is type(b) and a == b

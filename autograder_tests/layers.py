@@ -51,7 +51,9 @@ def jacobian(subject: _Verbs, layer: Make, direction: str, points: np.ndarray) -
 
     # Rounding of float32 code would drown in a float64 step.
     y, _ = subject.pair(layer, direction, points)
-    return numerical_jacobian(f, points, h=1e-2 if y.dtype == np.float32 else 1e-5)
+    h = 1e-2 if y.dtype == np.float32 else 1e-4
+    # Richardson: two steps, combined so that the error's h² cancels. Steep flows need it.
+    return (4 * numerical_jacobian(f, points, h=h) - numerical_jacobian(f, points, h=2 * h)) / 3
 
 
 def log_det_is_of_jacobian(

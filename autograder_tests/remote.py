@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from autograder_tests import plain
-from autograder_tests.check import Outcome
 from autograder_tests.plain import Plain, Raised, Request
+from autograder_tests.report import Outcome
 from autograder_tests.subject import Outside, _Verbs
 
 __all__ = ["Remote", "Transport", "verdict"]

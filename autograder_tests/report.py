@@ -1,17 +1,45 @@
-"""A check's report: plain text everywhere, and HTML beside it in Jupyter."""
+"""What a check found, and its report: plain text everywhere, and HTML beside it in Jupyter."""
 
 from __future__ import annotations
 
 import html
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-if TYPE_CHECKING:
-    from autograder_tests.check import Outcome
-
-__all__ = ["CheckFailed", "Report", "render", "show_report"]
+__all__ = ["CheckFailed", "Outcome", "Report", "render", "show_report"]
 
 HEADS = {"passed": "passed", "failed": "not yet", "error": "not yet", "open": "open"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found. `status` is `passed`, `failed`, `error` (the student's code raised) or `open` (still unanswered).
+
+    `hidden` when the case was one that the student does not see.
+    """
+
+    check: str
+    title: str
+    status: str
+    what: str = ""
+    expected: str = ""
+    got: str = ""
+    given: dict[str, str] = field(default_factory=dict)
+    hints: tuple[str, ...] = ()
+    misconceptions: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    hidden: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return render(self)
 
 
 def _head(outcome: Outcome) -> str:

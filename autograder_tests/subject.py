@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from autograder_tests import plain
-from autograder_tests.builders import BUILDERS
+from autograder_tests.builders import find_builder
 from autograder_tests.compare import Mismatch, describe
 from autograder_tests.plain import Expression, Make, Opaque, Plain, Raised, Request
 
@@ -80,7 +80,7 @@ def answer_bytes(
         reach = lambda k, values: plain.decode(outside(plain.encode([k, values])))  # noqa: E731
     try:
         return plain.encode(answer(namespace, request, reach))
-    except plain.WireError as error:  # the answer is too deep, say: an answer of the student's that does not cross
+    except plain.WireError as error:  # too deep, say: an answer of the student's that does not cross
         return plain.encode(Raised(("WireError", "ValueError"), str(error)))
 
 
@@ -111,14 +111,9 @@ def _named(namespace: dict[str, Any], name: str) -> Any:
         if key not in namespace:
             raise NameError(f"{key!r} is not defined: run the cell that defines it first")
         return namespace[key]
-    if not kind and key not in BUILDERS:
-        # Families have builders of their own, beside their checks; a process that only answers has not imported those.
-        from autograder_tests import topics
-
-        topics()
-    if kind or key not in BUILDERS:
+    if kind:
         raise KeyError(f"no builder is called {name!r}")
-    return BUILDERS[key]
+    return find_builder(key)
 
 
 def _outside_function(outside: Outside | None, k: int) -> Callable[..., Any]:

@@ -681,7 +681,7 @@ plt.show()
 for n in (100, 1000, 10_000, 100_000):
     D_n = gaps(exponential_samples(n, seed=1)).max()
     print(f"n = {n:>6}:  D_n = {D_n:.4f}   D_n·√n = {D_n * math.sqrt(n):.2f}")
-for t in (1.63, 2.4):
+for t in (1.63, 3.2):
     # Kolmogorov's limit law, for large n.
     chance = 2 * sum((-1) ** (k - 1) * math.exp(-2 * k**2 * t**2) for k in range(1, 20))
     print(f"right samples exceed D_n·√n = {t} with probability {chance:.1g}")

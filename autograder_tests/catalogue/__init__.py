@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from autograder_tests.subject import Local
+from autograder_tests.likeness import alike
+from autograder_tests.subject import Local, answer
 
 __all__ = ["PREAMBLE", "Misconception", "load", "matches", "namespace_of", "wrong"]
 
@@ -152,9 +153,6 @@ def matches(
 
 def _answers_alike(source: str, local: Local, rtol: float) -> bool:
     """Whether the implementation in `source` answers the recorded calls as they were answered."""
-    from autograder_tests.check import alike
-    from autograder_tests.subject import answer
-
     namespace = {**local.namespace, **namespace_of(source)}
     # The last call is the one that broke the property: most implementations differ there first.
     return all(

@@ -11,19 +11,18 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 import flowlib
+from autograder_tests import mass
 from autograder_tests.builders import builder
 from autograder_tests.check import Case, check
 from autograder_tests.compare import Mismatch, describe, has_shape, require, same
 from autograder_tests.expressions import evaluate
 from autograder_tests.gaussian_vae import lg_log_evidence
 from autograder_tests.plain import Expression, Make, Plain
+from autograder_tests.sampling import follows
 from autograder_tests.subject import Local, _Verbs
 from flowlib.linear import Affine
 
 ASSIGNMENT = "05_flow_prior_vae"
-
-# A right sampler exceeds a Kolmogorov-Smirnov distance of 2.7/√n once in a million runs.
-KOLMOGOROV = 2.7
 
 
 # ---- what the checks build -----------------------------------------------------------------------
@@ -98,28 +97,6 @@ def positive_symbols(name: str, n: int) -> list:
 # ---- what the checks measure ---------------------------------------------------------------------
 
 
-def _normal_cdf(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
-
-
-def _kolmogorov(samples: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray]) -> float:
-    """Largest distance between the empirical distribution function of samples `(n,)` and `cdf`."""
-    n = len(samples)
-    values, ranks = cdf(np.sort(samples)), np.arange(1, n + 1) / n
-    return float(np.maximum(np.abs(values - ranks), np.abs(values - ranks + 1 / n)).max())
-
-
-def _follows(samples: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray], what: str) -> None:
-    bound = KOLMOGOROV / math.sqrt(len(samples))
-    distance = _kolmogorov(samples, cdf)
-    require(
-        distance < bound,
-        what,
-        expected=f"a Kolmogorov-Smirnov distance below {bound:.3f}",
-        got=f"{distance:.3f}",
-    )
-
-
 def _event(subject: _Verbs, prior: Make, M: int) -> None:
     """prior() is a distribution over vectors of M numbers, one distribution and not a batch of them."""
     for name, expected in (("event_shape", [M]), ("batch_shape", [])):
@@ -144,23 +121,11 @@ def _shapes(subject: _Verbs, prior: Make, case: Case, M: int) -> None:
     has_shape(subject.array(prior, "().sample"), (M,), "sample()")
 
 
-def _grid(extent: float, n: int = 201) -> tuple[np.ndarray, np.ndarray, float]:
-    """A square grid: axis `(n,)`, points `(n², 2)`, area of a cell."""
-    axis, step = np.linspace(-extent, extent, n, retstep=True)
-    return axis, np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2), step**2
-
-
 def _mass_is_one(
     subject: _Verbs, what: Make | str, extent: float, method: str = "().log_prob", *args: Plain
 ) -> None:
-    _, points, area = _grid(extent)
-    log_prob = subject.array(what, method, points, *args)
-    has_shape(log_prob, (len(points),), f"log_prob of a z of shape {points.shape}")
-    with np.errstate(over="ignore"):
-        mass = float(np.exp(log_prob.astype(float)).sum() * area)
-    require(
-        abs(mass - 1) < 0.02, "the total probability", expected="1 (to 0.02, on a grid)", got=f"{mass:.4f}"
-    )
+    _, points, area = mass.grid(extent)
+    mass.has_mass_one(subject.array(what, method, points, *args), points, area)
 
 
 def _value(answer: Plain, values: dict[str, np.ndarray], what: str) -> np.ndarray:
@@ -271,7 +236,7 @@ def aggregate_keeps_posterior_noise(subject: _Verbs, case: Case) -> None:
     )
     residual = examples.residual(z)
     for i in range(examples.M):
-        _follows(residual[:, i], _normal_cdf, f"(z − mean)/std of variable {i} must be standard normal")
+        follows(residual[:, i], f"(z − mean)/std of variable {i} must be standard normal")
     correlation = np.abs(np.corrcoef(residual.T) - np.eye(examples.M)).max()
     require(
         correlation < 5.5 / math.sqrt(n),
@@ -348,7 +313,7 @@ def gaussian_prior_samples(subject: _Verbs, case: Case) -> None:
     z = subject.array(prior, "().sample", (n,), seed=case.integer())
     has_shape(z, (n, M), f"sample(({n},))")
     for i in range(M):
-        _follows(z[:, i].astype(float), _normal_cdf, f"variable {i} of the samples must be standard normal")
+        follows(z[:, i].astype(float), f"variable {i} of the samples must be standard normal")
     correlation = np.abs(np.corrcoef(z.T) - np.eye(M)).max()
     require(
         correlation < 5.5 / math.sqrt(n),
@@ -444,7 +409,7 @@ def mixture_samples_follow_density(subject: _Verbs, case: Case) -> None:
     seed = case.integer()
     z = subject.array(prior, "().sample", (n,), seed=seed)
     has_shape(z, (n, 2), f"sample(({n},))")
-    axis, points, _ = _grid(16.0)
+    axis, points, _ = mass.grid(16.0)
     log_prob = subject.array(prior, "().log_prob", points, seed=seed).astype(float)
     has_shape(log_prob, (len(points),), f"log_prob of a z of shape {points.shape}")
     # Each grid point stands for the cell around it, so that masses are known between the edges of cells.
@@ -456,7 +421,7 @@ def mixture_samples_follow_density(subject: _Verbs, case: Case) -> None:
     for i in range(2):
         total = np.append(0, np.cumsum(density.sum(1 - i)))
         cdf = lambda v, total=total: np.interp(v, edges, total)  # noqa: E731
-        _follows(z[:, i].astype(float), cdf, f"variable {i} of the samples against log_prob")
+        follows(z[:, i], f"variable {i} of the samples against log_prob", cdf)
         quarters.append(np.searchsorted(total, (0.25, 0.5, 0.75)))
     # Marginals do not show whether both variables come from the same component: count in 4 × 4 boxes.
     boxes = [np.digitize(z[:, i], edges[quarters[i]]) for i in range(2)]
@@ -524,10 +489,8 @@ def identity_flow_prior_is_standard(subject: _Verbs, case: Case) -> None:
 @check("FlowPrior")
 def flow_prior_integrates_to_one(subject: _Verbs, case: Case) -> None:
     """The density integrates to 1 over the plane."""
-    prior, flow = _flow_prior(case, 2)
-    # A grid wide enough for the samples of the flow itself.
-    extent = float(np.abs(Local({}).array(flow, "sample", (2000,))).max()) * 1.5
-    _mass_is_one(subject, prior, extent)
+    flow, extent = mass.resolved(lambda: _flow_prior(case, 2)[1])
+    _mass_is_one(subject, Make("student:FlowPrior", (flow,)), extent)
 
 
 @check("FlowPrior")
@@ -543,7 +506,7 @@ def flow_prior_samples_follow_density(subject: _Verbs, case: Case) -> None:
     u, _ = here.pair(flow, "inverse", z.astype(float))
     loc, scale = here.array(flow, "base.loc"), np.exp(here.array(flow, "base.log_scale"))
     for i in range(M):
-        _follows((u[:, i] - loc[i]) / scale[i], _normal_cdf, f"T⁻¹(samples), variable {i}, against the base")
+        follows((u[:, i] - loc[i]) / scale[i], f"T⁻¹(samples), variable {i}, against the base")
 
 
 @check("FlowPrior")
@@ -683,8 +646,7 @@ def repaired_value(subject: _Verbs, case: Case) -> None:
 @check("repaired_log_prob")
 def repaired_mass(subject: _Verbs, case: Case) -> None:
     """The repaired density integrates to 1 over the plane."""
-    flow = Make("latent_flow", (2, case.integer(), True))
-    extent = float(np.abs(Local({}).array(flow, "sample", (2000,))).max()) * 1.5
+    flow, extent = mass.resolved(lambda: Make("latent_flow", (2, case.integer(), True)))
     _mass_is_one(subject, "student:repaired_log_prob", extent, "", flow)
 
 

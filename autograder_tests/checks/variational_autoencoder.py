@@ -18,6 +18,7 @@ from autograder_tests.check import Case, check
 from autograder_tests.compare import Mismatch, describe, has_shape, require, same, show
 from autograder_tests.expressions import evaluate
 from autograder_tests.plain import Expression, Make
+from autograder_tests.sampling import LIMIT
 from autograder_tests.subject import _Verbs
 
 ASSIGNMENT = "04_variational_autoencoder"
@@ -123,9 +124,9 @@ def reparameterized_draws_follow_the_normal(subject: _Verbs, case: Case) -> None
     )
     distance = exact.distance_from_standard_normal(flat)
     require(
-        distance < 2.4,
+        distance < LIMIT,
         "(z − mean)/exp(log_std) does not follow N(0, 1)",
-        expected="a distance below 2.4 standard errors",
+        expected=f"a distance below {LIMIT} standard errors",
         got=f"{distance:.1f}; its mean is {flat.mean():.3f}, its standard deviation {flat.std():.3f}",
         given={"mean": mean, "log_std": log_std},
     )
@@ -482,9 +483,9 @@ def vae_samples_follow_the_model(subject: _Verbs, case: Case) -> None:
     u = _white(x, model.W @ model.mean + model.b, cov)
     distance = exact.distance_from_standard_normal(u)
     require(
-        distance < 2.4,
+        distance < LIMIT,
         "the samples do not follow p(x) = N(W·mean + b, W·cov·Wᵀ + σ²I), with prior N(mean, cov)",
-        expected="a distance below 2.4 standard errors",
+        expected=f"a distance below {LIMIT} standard errors",
         got=f"{distance:.1f}; standard deviations {show(x.std(axis=0))}, not {show(np.sqrt(np.diag(cov)))}",
     )
 
@@ -507,9 +508,9 @@ def vae_sample_means_are_decoder_means(subject: _Verbs, case: Case) -> None:
     )
     distance = exact.distance_from_standard_normal(_white(z, model.mean, model.cov))
     require(
-        distance < 2.4,
+        distance < LIMIT,
         "the latents behind the means do not follow the prior",
-        expected="a distance below 2.4 standard errors",
+        expected=f"a distance below {LIMIT} standard errors",
         got=f"{distance:.1f}",
     )
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from autograder_tests import CheckFailed, Local, Mismatch, catalogue, has_shape, require, same
-from autograder_tests.check import Case, alike, check
+from autograder_tests.check import Case, check
 from autograder_tests.checks import masked_coupling
 from autograder_tests.compare import show
+from autograder_tests.likeness import alike
 from autograder_tests.plain import Make, Raised
 from autograder_tests.report import Report, render
 

@@ -1,0 +1,48 @@
+"""Does a density integrate to 1 over the plane? Sums over a grid that is known to resolve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from autograder_tests.compare import has_shape, require
+from autograder_tests.plain import Make
+from autograder_tests.subject import Local
+
+__all__ = ["grid", "has_mass_one", "resolved"]
+
+
+def grid(extent: float, n: int = 201) -> tuple[np.ndarray, np.ndarray, float]:
+    """A square grid: axis `(n,)`, points `(n², 2)`, area of a cell."""
+    axis, step = np.linspace(-extent, extent, n, retstep=True)
+    return axis, np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2), float(step**2)
+
+
+def resolved(draw: Callable[[], Make]) -> tuple[Make, float]:
+    """A random flow of flowlib's and an extent whose grid resolves it: flowlib's own density has mass 1 there.
+
+    A steep flow has ridges narrower than a cell; such draws are thrown away, or a right answer would fail now and then.
+    """
+    right = Local({})
+    for _ in range(50):
+        flow = draw()
+        extent = float(np.abs(right.array(flow, "sample", (2000,))).max()) * 1.5
+        _, points, area = grid(extent)
+        if abs(np.exp(right.array(flow, "log_prob", points)).sum() * area - 1) < 0.005:
+            return flow, extent
+    raise RuntimeError("no random flow is smooth enough for the grid")
+
+
+def has_mass_one(log_prob: np.ndarray, points: np.ndarray, area: float) -> None:
+    """log_prob `(n²,)` at the grid's points sums to 1.
+
+    Raises:
+        Mismatch: the shape is another, or the mass is not within 0.02 of 1.
+    """
+    has_shape(log_prob, (len(points),), f"log_prob of points of shape {points.shape}")
+    with np.errstate(over="ignore"):
+        mass = float(np.exp(log_prob.astype(float)).sum() * area)
+    require(
+        abs(mass - 1) < 0.02, "the total probability", expected="1 (to 0.02, on a grid)", got=f"{mass:.4f}"
+    )
