@@ -26,7 +26,9 @@ def builder(function: Callable[..., Any]) -> Callable[..., Any]:
         ValueError: if the name is taken by another function.
     """
     name = function.__name__
-    if name in BUILDERS and BUILDERS[name].__qualname__ != function.__qualname__:
+    place = (function.__module__, function.__qualname__)
+    # The same place again is the same module run again; the same name in another module would take the first one's place.
+    if name in BUILDERS and (BUILDERS[name].__module__, BUILDERS[name].__qualname__) != place:
         raise ValueError(
             f"expected a new builder's name, got {name!r}, which {BUILDERS[name].__module__} has"
         )
@@ -139,9 +141,21 @@ def symbol(name: str) -> Any:
 @builder
 def symbols(name: str, n: int) -> list:
     """Real sympy symbols name1 … namen as a list."""
+    return [symbol(f"{name}{i}") for i in range(1, n + 1)]
+
+
+@builder
+def positive_symbol(name: str) -> Any:
+    """A positive sympy symbol."""
     import sympy
 
-    return [sympy.Symbol(f"{name}{i}", real=True) for i in range(1, n + 1)]
+    return sympy.Symbol(name, positive=True)
+
+
+@builder
+def positive_symbols(name: str, n: int) -> list:
+    """Positive sympy symbols name1 … namen as a list."""
+    return [positive_symbol(f"{name}{i}") for i in range(1, n + 1)]
 
 
 @builder

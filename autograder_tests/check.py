@@ -17,7 +17,7 @@ import numpy as np
 from autograder_tests.catalogue import matches
 from autograder_tests.compare import Mismatch
 from autograder_tests.report import CheckFailed, Outcome, show_report
-from autograder_tests.subject import Local, StudentError, _Verbs
+from autograder_tests.subject import Local, StudentError, Subject
 
 __all__ = ["Case", "Check", "check"]
 
@@ -68,7 +68,7 @@ class Case:
 class Check:
     """A property with the names it needs from the student. Call it with the objects of those names, in that order."""
 
-    function: Callable[[_Verbs, Case], None]
+    function: Callable[[Subject, Case], None]
     names: tuple[str, ...]
     hidden_runs: int
     match_rtol: float
@@ -90,7 +90,7 @@ class Check:
         """Visible runs draw from the check's name, so that everybody sees the same smallest example."""
         return zlib.crc32(f"{self.id}/{salt}".encode())
 
-    def run(self, subject: _Verbs, case: Case) -> Outcome:
+    def run(self, subject: Subject, case: Case) -> Outcome:
         """Run once and say what was found: passed, failed, an error of the student's code, or still open."""
         found: dict[str, Any] = {"check": self.id, "title": self.title}
         try:
@@ -111,7 +111,7 @@ class Check:
             )
         return Outcome(**found, status="passed", advice=tuple(case.advice))
 
-    def run_safely(self, subject: _Verbs, case: Case) -> Outcome:
+    def run_safely(self, subject: Subject, case: Case) -> Outcome:
         """`run`, and a failed outcome also where the check itself stumbles over an answer of a form nobody thought of."""
         try:
             return self.run(subject, case)
@@ -119,7 +119,7 @@ class Check:
             what = f"the answer has a form that this check cannot read ({type(error).__name__}: {error})"
             return Outcome(check=self.id, title=self.title, status="failed", what=what[:500])
 
-    def grade(self, local: Local, *, hidden: int | None = None) -> Outcome:
+    def grade(self, subject: Subject, *, hidden: int | None = None) -> Outcome:
         """All runs of one cell: the visible case, or `hidden_runs` hidden ones; a failure comes with the hints that match."""
         seeds = (
             [self.seed()]
@@ -128,27 +128,27 @@ class Check:
         )
         outcome = None
         for seed in seeds:
-            local.record.clear()
+            subject.record.clear()
             outcome = replace(
-                self.run_safely(local, Case(seed, hidden is not None)), hidden=hidden is not None
+                self.run_safely(subject, Case(seed, hidden is not None)), hidden=hidden is not None
             )
             if outcome.status in ("failed", "error"):
-                return self.explain(outcome, local)
+                return self.explain(outcome, subject)
             if not outcome.passed:
                 return outcome
         assert outcome is not None
         return outcome
 
-    def explain(self, outcome: Outcome, local: Local) -> Outcome:
+    def explain(self, outcome: Outcome, subject: Subject) -> Outcome:
         """Replay the recorded calls on the wrong implementations; those that answer alike lend their hints.
 
         Where several do, the other checks of the same exercise are run for more evidence.
         """
-        found = matches(self.names, local, self.match_rtol)
+        found = matches(self.names, subject, self.match_rtol)
         if len(found) > 1:
             for sibling in self.siblings():
-                sibling.run_safely(local, Case(sibling.seed()))
-            found = matches(self.names, local, self.match_rtol, among=found) or found
+                sibling.run_safely(subject, Case(sibling.seed()))
+            found = matches(self.names, subject, self.match_rtol, among=found) or found
         found = found[:SHOWN_HINTS]
         names = tuple(f"{m.exercise}.{m.name}" for m in found)
         return replace(outcome, hints=tuple(m.hint for m in found), misconceptions=names)
@@ -190,7 +190,7 @@ def check(*names: str, hidden_runs: int = 2, match_rtol: float = 1e-6) -> Callab
         match_rtol: how alike a wrong implementation's answers must be for its hint to be shown.
     """
 
-    def decorate(function: Callable[[_Verbs, Case], None]) -> Check:
+    def decorate(function: Callable[[Subject, Case], None]) -> Check:
         return Check(function, names, hidden_runs, match_rtol)
 
     return decorate

@@ -11,7 +11,7 @@ import numpy as np
 from autograder_tests.check import Case
 from autograder_tests.compare import has_shape, require, same
 from autograder_tests.plain import Make
-from autograder_tests.subject import _Verbs
+from autograder_tests.subject import Subject
 from flowlib.verify import numerical_jacobian
 
 __all__ = [
@@ -30,7 +30,7 @@ OPPOSITE = {"forward": "inverse", "inverse": "forward"}
 SYMBOL = {"forward": "u", "inverse": "x"}
 
 
-def round_trips(subject: _Verbs, layer: Make, points: np.ndarray, given: dict | None = None) -> None:
+def round_trips(subject: Subject, layer: Make, points: np.ndarray, given: dict | None = None) -> None:
     """inverse(forward(u)) = u and forward(inverse(x)) = x; the way back is asked of a fresh process."""
     for there, back in OPPOSITE.items():
         y, _ = subject.pair(layer, there, points)
@@ -41,7 +41,7 @@ def round_trips(subject: _Verbs, layer: Make, points: np.ndarray, given: dict | 
         )
 
 
-def jacobian(subject: _Verbs, layer: Make, direction: str, points: np.ndarray) -> np.ndarray:
+def jacobian(subject: Subject, layer: Make, direction: str, points: np.ndarray) -> np.ndarray:
     """J[b, i, j] = ∂output_i/∂input_j at each of `points` `(B, D)`, by central differences, `(B, D, D)`."""
 
     def f(batch: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def jacobian(subject: _Verbs, layer: Make, direction: str, points: np.ndarray) -
 
 
 def log_det_is_of_jacobian(
-    subject: _Verbs, layer: Make, direction: str, points: np.ndarray, given: dict | None = None
+    subject: Subject, layer: Make, direction: str, points: np.ndarray, given: dict | None = None
 ) -> None:
     """log_det of `direction` equals log|det J| of that very map, J by central differences."""
     y, log_det = subject.pair(layer, direction, points)
@@ -77,7 +77,7 @@ def log_det_is_of_jacobian(
 
 
 def keeps(
-    subject: _Verbs, layer: Make, points: np.ndarray, kept: np.ndarray, given: dict | None = None
+    subject: Subject, layer: Make, points: np.ndarray, kept: np.ndarray, given: dict | None = None
 ) -> None:
     """The variables where `kept` is 1 come out of both directions as they went in."""
     for direction, symbol in SYMBOL.items():
@@ -91,7 +91,7 @@ def keeps(
         )
 
 
-def batch_shapes_agree(subject: _Verbs, layer: Make, case: Case, D: int) -> None:
+def batch_shapes_agree(subject: Subject, layer: Make, case: Case, D: int) -> None:
     """Any `(*batch, D)` works and gives what the same rows give one batch at a time."""
     for batch in ((), (2,), (case.pick(2, 3), 1, 3)):
         points = case.normal(*batch, D)
@@ -111,7 +111,7 @@ def batch_shapes_agree(subject: _Verbs, layer: Make, case: Case, D: int) -> None
             )
 
 
-def one_log_det_per_example(subject: _Verbs, layer: Make, case: Case, D: int) -> None:
+def one_log_det_per_example(subject: Subject, layer: Make, case: Case, D: int) -> None:
     """log_det is `(*batch,)` for a single example and for a grid of examples, too."""
     for batch in ((), (case.pick(2, 3), 4)):
         points = case.normal(*batch, D)
@@ -121,7 +121,7 @@ def one_log_det_per_example(subject: _Verbs, layer: Make, case: Case, D: int) ->
 
 
 def same_as(
-    subject: _Verbs, layer: Make, reference: Make, points: np.ndarray, given: dict | None = None
+    subject: Subject, layer: Make, reference: Make, points: np.ndarray, given: dict | None = None
 ) -> None:
     """Both directions give what flowlib's layer gives: for formula checks with known nets."""
     from autograder_tests.subject import Local

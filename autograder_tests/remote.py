@@ -13,7 +13,7 @@ from typing import Any
 from autograder_tests import plain
 from autograder_tests.plain import Plain, Raised, Request
 from autograder_tests.report import Outcome
-from autograder_tests.subject import Outside, _Verbs
+from autograder_tests.subject import Outside, Subject
 
 __all__ = ["Remote", "Transport", "verdict"]
 
@@ -22,7 +22,7 @@ __all__ = ["Remote", "Transport", "verdict"]
 Transport = Callable[[bytes, Callable[[bytes], bytes]], bytes]
 
 
-class Remote(_Verbs):
+class Remote(Subject):
     """A `Local`'s verbs over bytes.
 
     Args:
@@ -64,7 +64,7 @@ class Remote(_Verbs):
         return self._other
 
 
-def verdict(assignment: str, check_id: str, subject: _Verbs, seed: int | None = None) -> Outcome:
+def verdict(assignment: str, check_id: str, subject: Subject, seed: int | None = None) -> Outcome:
     """What a check finds on secret inputs: the outcome that points are given for.
 
     Args:

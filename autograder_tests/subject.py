@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -248,21 +248,21 @@ def _where(error: BaseException) -> str:
     return "\n".join(f"line {f.lineno}, in {f.name}: {f.line or ''}".rstrip(": ") for f in frames[-2:])
 
 
-class Subject(Protocol):
-    """What a check may do with a student's code, wherever that lives."""
+class Subject:
+    """What a check may do with a student's code, wherever that lives: verbs, all on top of `ask`.
 
-    def ask(self, request: Request, outside: Outside | None = None) -> Plain: ...
+    Attributes:
+        namespace: the names that live in this process; none for a remote subject.
+        record: every call made so far, with its answer.
+    """
 
-    def fresh(self) -> _Verbs: ...
-
-
-class _Verbs:
-    """The verbs of a check, all on top of `ask`."""
+    namespace: dict[str, Any]
+    record: list[tuple[Request, Outside | None, Plain]]
 
     def ask(self, request: Request, outside: Outside | None = None) -> Plain:
         raise NotImplementedError
 
-    def fresh(self) -> _Verbs:
+    def fresh(self) -> Subject:
         """The same code in a second process (or namespace): what was memorised in the first is not there."""
         raise NotImplementedError
 
@@ -354,7 +354,7 @@ def _title(what: Make | str, method: str) -> str:
     return f"{name}.{method.replace('().', '')}" if method else name
 
 
-class Local(_Verbs):
+class Local(Subject):
     """A subject whose code lives in this process.
 
     Args:

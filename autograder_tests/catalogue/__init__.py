@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 from autograder_tests.likeness import alike
-from autograder_tests.subject import Local, answer
+from autograder_tests.subject import Subject, answer
 
 __all__ = ["PREAMBLE", "Misconception", "load", "matches", "namespace_of", "wrong"]
 
@@ -129,7 +129,7 @@ def load() -> Mapping[str, Sequence[Misconception]]:
 
 
 def matches(
-    names: Sequence[str], local: Local, rtol: float, among: Sequence[Misconception] | None = None
+    names: Sequence[str], subject: Subject, rtol: float, among: Sequence[Misconception] | None = None
 ) -> list[Misconception]:
     """The wrong implementations of `names` that answer every recorded call as the student's code did.
 
@@ -141,20 +141,20 @@ def matches(
     for name in names:
         entries = [e for topic in load().values() for e in topic if e.exercise == name]
         entries = [e for e in entries if among is None or e in among]
-        if not entries or _answers_alike(entries[0].right, local, rtol):
+        if not entries or _answers_alike(entries[0].right, subject, rtol):
             continue
         for entry in entries:
             if time.monotonic() > deadline:
                 return found
-            if _answers_alike(entry.source, local, rtol):
+            if _answers_alike(entry.source, subject, rtol):
                 found.append(entry)
     return found
 
 
-def _answers_alike(source: str, local: Local, rtol: float) -> bool:
+def _answers_alike(source: str, subject: Subject, rtol: float) -> bool:
     """Whether the implementation in `source` answers the recorded calls as they were answered."""
-    namespace = {**local.namespace, **namespace_of(source)}
+    namespace = {**subject.namespace, **namespace_of(source)}
     # The last call is the one that broke the property: most implementations differ there first.
     return all(
-        alike(answer(namespace, q, outside), result, rtol) for q, outside, result in reversed(local.record)
+        alike(answer(namespace, q, outside), result, rtol) for q, outside, result in reversed(subject.record)
     )

@@ -13,7 +13,7 @@ from autograder_tests.compare import Mismatch, describe, has_shape, require, sam
 from autograder_tests.expressions import evaluate
 from autograder_tests.plain import Expression, Make
 from autograder_tests.sampling import follows
-from autograder_tests.subject import _Verbs
+from autograder_tests.subject import Subject
 
 ASSIGNMENT = "01_change_of_variables"
 
@@ -157,7 +157,7 @@ def _cubic(a: int, k: int) -> Map:
     )
 
 
-def _density(subject: _Verbs, base: Base, map_text: str) -> str:
+def _density(subject: Subject, base: Base, map_text: str) -> str:
     """The text of the student's density of x = T(u)."""
     p_u, T = Make("expression", (base.density_text,)), Make("expression", (map_text,))
     u, x = Make("symbol", ("u",)), Make("symbol", ("x",))
@@ -178,7 +178,7 @@ def _base(case: Case) -> Base:
     return case.pick(_normal, _normal, _logistic, _cauchy)(shift)
 
 
-def _inside(subject: _Verbs, case: Case, T: Map) -> None:
+def _inside(subject: Subject, case: Case, T: Map) -> None:
     """At images x = T(u) of random u, the density is p_u(u)/|T′(u)|: no inverse is needed to say so."""
     base = _base(case)
     text = _density(subject, base, T.text)
@@ -191,7 +191,7 @@ def _inside(subject: _Verbs, case: Case, T: Map) -> None:
 # ---- affine_log_prob -------------------------------------------------------------------------------------
 
 
-def _affine_log_prob(subject: _Verbs, x: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+def _affine_log_prob(subject: Subject, x: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     got = subject.array("student:affine_log_prob", "", x, a, b)
     expected = -0.5 * ((x - b) / a) ** 2 - 0.5 * LOG_2PI - np.log(np.abs(a))
     same(got, expected, "affine_log_prob(x, a, b)", given={"x": x, "a": a, "b": b})
@@ -203,7 +203,7 @@ def _number(value: float) -> np.ndarray:
 
 
 @check("affine_log_prob")
-def affine_log_prob_stretched(subject: _Verbs, case: Case) -> None:
+def affine_log_prob_stretched(subject: Subject, case: Case) -> None:
     """log p_x(x) of x = a·u + b, u ~ N(0, 1), in nats, for a > 0."""
     x = case.normal(case.pick(2, 1, 5))
     a, b = case.pick(2.0, *case.uniform(0.2, 4, 2)), case.pick(1.0, *case.uniform(-3, 3, 2))
@@ -211,7 +211,7 @@ def affine_log_prob_stretched(subject: _Verbs, case: Case) -> None:
 
 
 @check("affine_log_prob")
-def affine_log_prob_mirrored(subject: _Verbs, case: Case) -> None:
+def affine_log_prob_mirrored(subject: Subject, case: Case) -> None:
     """log p_x(x) where a < 0: the map mirrors the line."""
     x = case.normal(case.pick(2, 1, 5))
     a, b = case.pick(-2.0, *case.uniform(-4, -0.2, 2)), case.pick(1.0, *case.uniform(-3, 3, 2))
@@ -219,7 +219,7 @@ def affine_log_prob_mirrored(subject: _Verbs, case: Case) -> None:
 
 
 @check("affine_log_prob")
-def affine_density_has_mass_one(subject: _Verbs, case: Case) -> None:
+def affine_density_has_mass_one(subject: Subject, case: Case) -> None:
     """The density integrates to 1 over the line."""
     a, b = case.pick(2.0, 0.5, 3.0), case.pick(1.0, -2.0, 4.0)
     # Wide enough for a density that is displaced or too broad: only its mass is asked for.
@@ -237,7 +237,7 @@ def affine_density_has_mass_one(subject: _Verbs, case: Case) -> None:
 
 
 @check("affine_log_prob")
-def affine_log_prob_elementwise(subject: _Verbs, case: Case) -> None:
+def affine_log_prob_elementwise(subject: Subject, case: Case) -> None:
     """Every number has its own log-density, with its own a and b: x, a and b broadcast."""
     x = case.normal(case.pick(2, 3, 4), 1)
     K = case.pick(3, 2, 5)
@@ -248,7 +248,7 @@ def affine_log_prob_elementwise(subject: _Verbs, case: Case) -> None:
 # ---- pushforward_cdf -------------------------------------------------------------------------------------
 
 
-def _cdf(subject: _Verbs, case: Case, S_text: str, S: Callable, increasing: bool) -> None:
+def _cdf(subject: Subject, case: Case, S_text: str, S: Callable, increasing: bool) -> None:
     base = case.pick(_logistic, _logistic, _cauchy)(case.pick(1, 1, -1, 2))
     F_u, S_made = Make("expression", (base.cdf_text,)), Make("expression", (S_text,))
     u_symbol, x_symbol = Make("symbol", ("u",)), Make("symbol", ("x",))
@@ -260,7 +260,7 @@ def _cdf(subject: _Verbs, case: Case, S_text: str, S: Callable, increasing: bool
 
 
 @check("pushforward_cdf")
-def cdf_of_increasing_map(subject: _Verbs, case: Case) -> None:
+def cdf_of_increasing_map(subject: Subject, case: Case) -> None:
     """F_x(x) = P(T(u) ≤ x) where T is increasing."""
     text, S = case.pick(
         ("x/2 - 1", lambda x: x / 2 - 1),
@@ -271,7 +271,7 @@ def cdf_of_increasing_map(subject: _Verbs, case: Case) -> None:
 
 
 @check("pushforward_cdf")
-def cdf_of_decreasing_map(subject: _Verbs, case: Case) -> None:
+def cdf_of_decreasing_map(subject: Subject, case: Case) -> None:
     """F_x(x) = P(T(u) ≤ x) where T is decreasing."""
     text, S = case.pick(
         ("1 - x/2", lambda x: 1 - x / 2),
@@ -285,14 +285,14 @@ def cdf_of_decreasing_map(subject: _Verbs, case: Case) -> None:
 
 
 @check("pushforward_density")
-def density_of_increasing_map(subject: _Verbs, case: Case) -> None:
+def density_of_increasing_map(subject: Subject, case: Case) -> None:
     """p_x(x) of x = T(u) for an increasing T."""
     for T in case.pick((_affine(2, 1), _exponential(1, 1, 0)), (_affine(3, -2),), (_sigmoid(1, 2),)):
         _inside(subject, case, T)
 
 
 @check("pushforward_density")
-def density_of_decreasing_map(subject: _Verbs, case: Case) -> None:
+def density_of_decreasing_map(subject: Subject, case: Case) -> None:
     """p_x(x) of x = T(u) for a decreasing T."""
     _inside(
         subject,
@@ -302,7 +302,7 @@ def density_of_decreasing_map(subject: _Verbs, case: Case) -> None:
 
 
 @check("pushforward_density")
-def density_vanishes_outside_image(subject: _Verbs, case: Case) -> None:
+def density_vanishes_outside_image(subject: Subject, case: Case) -> None:
     """p_x(x) is 0 where T never arrives."""
     T = case.pick(
         _exponential(1, 1, 0), _exponential(1, -1, 2), _exponential(-1, 1, 1), _sigmoid(1, 3), _sigmoid(-1, 1)
@@ -320,19 +320,19 @@ def density_vanishes_outside_image(subject: _Verbs, case: Case) -> None:
 
 
 @check("pushforward_density", hidden_runs=1)
-def density_of_tanh(subject: _Verbs, case: Case) -> None:
+def density_of_tanh(subject: Subject, case: Case) -> None:
     """p_x(x) of x = tanh(u), whose inverse sympy writes in two branches."""
     _inside(subject, case, case.pick(_tanh(1), _tanh(-1), _tanh(2)))
 
 
 @check("pushforward_density", hidden_runs=1)
-def density_of_cubic(subject: _Verbs, case: Case) -> None:
+def density_of_cubic(subject: Subject, case: Case) -> None:
     """p_x(x) of x = u³ + u, whose inverse sympy writes in three branches."""
     _inside(subject, case, case.pick(_cubic(1, 1), _cubic(-1, 1), _cubic(1, 2), _cubic(2, 1)))
 
 
 @check("pushforward_density")
-def density_needs_injective_map(subject: _Verbs, case: Case) -> None:
+def density_needs_injective_map(subject: Subject, case: Case) -> None:
     """A map that is not injective has no inverse: ValueError."""
     text = case.pick("u**2", "(u - 1)**2", "u**4 + 1", "exp(-u**2)", "3 - u**2")
     base = _normal(0)
@@ -351,13 +351,13 @@ def density_needs_injective_map(subject: _Verbs, case: Case) -> None:
 # ---- square_density --------------------------------------------------------------------------------------
 
 
-def _square(subject: _Verbs, base: Base) -> str:
+def _square(subject: Subject, base: Base) -> str:
     p_u, u, x = Make("expression", (base.density_text,)), Make("symbol", ("u",)), Make("symbol", ("x",))
     return _text(subject.call("student:square_density", "", p_u, u, x), "square_density")
 
 
 @check("square_density")
-def square_density_inside_image(subject: _Verbs, case: Case) -> None:
+def square_density_inside_image(subject: Subject, case: Case) -> None:
     """p_x(x) of x = u² for x > 0: both preimages count."""
     base = case.pick(_logistic, _normal, _cauchy)(case.pick(1, -1, 2))
     text, x = _square(subject, base), case.uniform(0.2, 4, case.pick(3, 8))
@@ -367,7 +367,7 @@ def square_density_inside_image(subject: _Verbs, case: Case) -> None:
 
 
 @check("square_density")
-def square_density_outside_image(subject: _Verbs, case: Case) -> None:
+def square_density_outside_image(subject: Subject, case: Case) -> None:
     """p_x(x) of x = u² is 0 for x < 0."""
     base = case.pick(_logistic, _normal, _cauchy)(case.pick(1, -1, 2))
     text, x = _square(subject, base), -case.uniform(0.2, 4, case.pick(2, 5))
@@ -388,7 +388,7 @@ DRAWS_WITH_ZERO = 1000
 
 
 def _samples(
-    subject: _Verbs, quantile: Make, shape: tuple[int, ...], generator_seed: int | None, seed: int = 0
+    subject: Subject, quantile: Make, shape: tuple[int, ...], generator_seed: int | None, seed: int = 0
 ) -> np.ndarray:
     generator = None if generator_seed is None else Make("torch_generator", (generator_seed,))
     given = {} if generator is None else {"generator": generator}
@@ -398,7 +398,7 @@ def _samples(
 
 
 @check("sample_by_inverse_cdf")
-def samples_have_shape(subject: _Verbs, case: Case) -> None:
+def samples_have_shape(subject: Subject, case: Case) -> None:
     """The result has the shape that was asked for."""
     quantile = Make("quantile_function", ("logistic", 0.0, 1.0))
     for shape in ((case.pick(4, 7),), (2, case.pick(3, 5)), (3, 1, 2), ()):
@@ -406,7 +406,7 @@ def samples_have_shape(subject: _Verbs, case: Case) -> None:
 
 
 @check("sample_by_inverse_cdf")
-def samples_follow_distribution(subject: _Verbs, case: Case) -> None:
+def samples_follow_distribution(subject: Subject, case: Case) -> None:
     """Samples follow F: the Kolmogorov-Smirnov distance to it is small, and so are both tails' gaps."""
     name = case.pick("exponential", "logistic", "gumbel", "cube")
     loc, scale, n = case.pick(0.0, 1.5, -2.0), case.pick(1.0, 0.5, 3.0), 4000
@@ -432,7 +432,7 @@ def samples_follow_distribution(subject: _Verbs, case: Case) -> None:
 
 
 @check("sample_by_inverse_cdf")
-def samples_are_finite_at_zero(subject: _Verbs, case: Case) -> None:
+def samples_are_finite_at_zero(subject: Subject, case: Case) -> None:
     """Samples are finite even where the uniform draw is exactly 0."""
     seed = case.pick(*SEEDS_WITH_ZERO)
     x = _samples(subject, Make("quantile_function", ("logistic", 0.0, 1.0)), (DRAWS_WITH_ZERO,), seed)
@@ -452,7 +452,7 @@ def samples_are_finite_at_zero(subject: _Verbs, case: Case) -> None:
 
 
 @check("sample_by_inverse_cdf")
-def samples_come_from_generator(subject: _Verbs, case: Case) -> None:
+def samples_come_from_generator(subject: Subject, case: Case) -> None:
     """The generator that is given decides the draws; without one, every call draws anew."""
     quantile, shape = Make("quantile_function", ("logistic", 0.0, 1.0)), (case.pick(3, 6),)
     one, two, three = (case.integer() for _ in range(3))
@@ -481,14 +481,14 @@ def _parameters(case: Case) -> tuple[float, float]:
     return case.pick(1.0, *case.uniform(-2, 2, 2)), case.pick(-0.5, *case.uniform(-1.5, 1.5, 2))
 
 
-def _ask_nll(subject: _Verbs, x: np.ndarray, shift: float, log_scale: float) -> np.ndarray:
+def _ask_nll(subject: Subject, x: np.ndarray, shift: float, log_scale: float) -> np.ndarray:
     got = subject.array("student:negative_log_likelihood", "", x, _number(shift), _number(log_scale))
     has_shape(got, (), "negative_log_likelihood", {"x": f"{len(x)} numbers"})
     return got
 
 
 @check("negative_log_likelihood")
-def nll_of_one_number(subject: _Verbs, case: Case) -> None:
+def nll_of_one_number(subject: Subject, case: Case) -> None:
     """−log p_x(x) of a single number, in nats."""
     shift, log_scale = _parameters(case)
     x = case.normal(1, scale=2.0)
@@ -498,7 +498,7 @@ def nll_of_one_number(subject: _Verbs, case: Case) -> None:
 
 
 @check("negative_log_likelihood")
-def nll_is_mean_over_data(subject: _Verbs, case: Case) -> None:
+def nll_is_mean_over_data(subject: Subject, case: Case) -> None:
     """The NLL of a data set is the mean over its numbers: repeating the data changes nothing."""
     shift, log_scale = _parameters(case)
     x = case.normal(case.pick(3, 10, 50), scale=2.0)
@@ -515,7 +515,7 @@ def nll_is_mean_over_data(subject: _Verbs, case: Case) -> None:
 
 
 @check("negative_log_likelihood")
-def nll_changes_with_units(subject: _Verbs, case: Case) -> None:
+def nll_changes_with_units(subject: Subject, case: Case) -> None:
     """Data and model in units c times smaller: the NLL grows by log c."""
     shift, log_scale = _parameters(case)
     x, c = case.normal(case.pick(2, 20), scale=2.0), case.pick(100.0, 10.0, 0.001)
@@ -526,7 +526,7 @@ def nll_changes_with_units(subject: _Verbs, case: Case) -> None:
 
 
 @check("negative_log_likelihood")
-def nll_gradient(subject: _Verbs, case: Case) -> None:
+def nll_gradient(subject: Subject, case: Case) -> None:
     """The NLL carries the gradient that training needs, with respect to shift and log_scale."""
     shift, log_scale = _parameters(case)
     x = case.normal(case.pick(3, 10), scale=2.0)
@@ -543,21 +543,21 @@ def nll_gradient(subject: _Verbs, case: Case) -> None:
 # ---- fit_affine_flow -------------------------------------------------------------------------------------
 
 
-def _fit(subject: _Verbs, case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fit(subject: Subject, case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x = case.normal(case.pick(4, 3, 11), scale=case.pick(2.0, 0.1, 5.0)) + case.pick(3.0, -1.0, 0.5)
     shift, log_scale = subject.pair("student:fit_affine_flow", "", x)
     return x, shift, log_scale
 
 
 @check("fit_affine_flow")
-def fit_has_best_shift(subject: _Verbs, case: Case) -> None:
+def fit_has_best_shift(subject: Subject, case: Case) -> None:
     """The shift of least NLL."""
     x, shift, _ = _fit(subject, case)
     same(shift, x.mean(), "shift", given={"x": str(x.round(4))})
 
 
 @check("fit_affine_flow")
-def fit_has_best_log_scale(subject: _Verbs, case: Case) -> None:
+def fit_has_best_log_scale(subject: Subject, case: Case) -> None:
     """The log_scale of least NLL."""
     x, _, log_scale = _fit(subject, case)
     same(log_scale, np.log(x.std()), "log_scale", given={"x": str(x.round(4))})
@@ -566,7 +566,7 @@ def fit_has_best_log_scale(subject: _Verbs, case: Case) -> None:
 # ---- nll_in_new_units ------------------------------------------------------------------------------------
 
 
-def _units(subject: _Verbs, nll: float, factor: float, *D: int) -> None:
+def _units(subject: Subject, nll: float, factor: float, *D: int) -> None:
     got = subject.array("student:nll_in_new_units", "", nll, factor, *D)
     given = {"nll": _number(nll), "factor": _number(factor), "D": str(*D) or "not given: 1"}
     expected = nll + sum(D or (1,)) * np.log(abs(factor))
@@ -574,19 +574,19 @@ def _units(subject: _Verbs, nll: float, factor: float, *D: int) -> None:
 
 
 @check("nll_in_new_units")
-def units_of_one_number(subject: _Verbs, case: Case) -> None:
+def units_of_one_number(subject: Subject, case: Case) -> None:
     """One number per example, multiplied by a positive factor; D = 1 unless said otherwise."""
     _units(subject, float(case.uniform(-1, 3)), case.pick(100.0, 60.0), 1)
     _units(subject, float(case.uniform(-1, 3)), case.pick(0.001, 0.5))
 
 
 @check("nll_in_new_units")
-def units_of_vectors(subject: _Verbs, case: Case) -> None:
+def units_of_vectors(subject: Subject, case: Case) -> None:
     """D numbers per example, each multiplied by the factor."""
     _units(subject, float(case.uniform(-1, 3)), case.pick(100.0, 255.0, 0.1), case.pick(3, 64, 7))
 
 
 @check("nll_in_new_units")
-def units_mirrored(subject: _Verbs, case: Case) -> None:
+def units_mirrored(subject: Subject, case: Case) -> None:
     """A negative factor mirrors the data: a density has no sign."""
     _units(subject, float(case.uniform(-1, 3)), case.pick(-100.0, -1.0, -0.25), case.pick(1, 2, 5))

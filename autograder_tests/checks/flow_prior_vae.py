@@ -19,7 +19,7 @@ from autograder_tests.expressions import evaluate
 from autograder_tests.gaussian_vae import lg_log_evidence
 from autograder_tests.plain import Expression, Make, Plain
 from autograder_tests.sampling import follows
-from autograder_tests.subject import Local, _Verbs
+from autograder_tests.subject import Local, Subject
 from flowlib.linear import Affine
 
 ASSIGNMENT = "05_flow_prior_vae"
@@ -78,26 +78,10 @@ def affine_flow(shift: torch.Tensor, scale: torch.Tensor) -> nn.Module:
     return flowlib.Flow(flowlib.StandardNormal(len(shift)), [Affine(shift, scale)]).double()
 
 
-@builder
-def positive_symbol(name: str) -> object:
-    """A positive sympy symbol."""
-    import sympy
-
-    return sympy.Symbol(name, positive=True)
-
-
-@builder
-def positive_symbols(name: str, n: int) -> list:
-    """Positive sympy symbols name1 … namen as a list."""
-    import sympy
-
-    return [sympy.Symbol(f"{name}{i}", positive=True) for i in range(1, n + 1)]
-
-
 # ---- what the checks measure ---------------------------------------------------------------------
 
 
-def _event(subject: _Verbs, prior: Make, M: int) -> None:
+def _event(subject: Subject, prior: Make, M: int) -> None:
     """prior() is a distribution over vectors of M numbers, one distribution and not a batch of them."""
     for name, expected in (("event_shape", [M]), ("batch_shape", [])):
         got = subject.call(prior, f"().{name}")
@@ -109,7 +93,7 @@ def _event(subject: _Verbs, prior: Make, M: int) -> None:
         )
 
 
-def _shapes(subject: _Verbs, prior: Make, case: Case, M: int) -> None:
+def _shapes(subject: Subject, prior: Make, case: Case, M: int) -> None:
     """log_prob of (*S, B, M) is (*S, B), row by row; sample(S) is (*S, M)."""
     for batch in ((), (2,), (case.pick(2, 3), 3), (2, 1, 3)):
         z = case.normal(*batch, M)
@@ -122,7 +106,7 @@ def _shapes(subject: _Verbs, prior: Make, case: Case, M: int) -> None:
 
 
 def _mass_is_one(
-    subject: _Verbs, what: Make | str, extent: float, method: str = "().log_prob", *args: Plain
+    subject: Subject, what: Make | str, extent: float, method: str = "().log_prob", *args: Plain
 ) -> None:
     _, points, area = mass.grid(extent)
     mass.has_mass_one(subject.array(what, method, points, *args), points, area)
@@ -157,7 +141,7 @@ class _Examples:
                 break
         self.encoder = Make("linear_encoder", (weight, log_std))
 
-    def ask(self, subject: _Verbs, case: Case, n: int) -> np.ndarray:
+    def ask(self, subject: Subject, case: Case, n: int) -> np.ndarray:
         z = subject.array(
             "student:aggregate_posterior_sample", "", self.x, self.encoder, n, seed=case.integer()
         )
@@ -177,7 +161,7 @@ class _Examples:
 
 
 @check("aggregate_posterior_sample")
-def aggregate_sample_shape(subject: _Verbs, case: Case) -> None:
+def aggregate_sample_shape(subject: Subject, case: Case) -> None:
     """n draws of M latent variables, whether n is smaller or larger than the number of examples."""
     examples = _Examples(case)
     for n in (1, 2, len(examples.x), len(examples.x) + case.pick(3, 5, 8)):
@@ -185,7 +169,7 @@ def aggregate_sample_shape(subject: _Verbs, case: Case) -> None:
 
 
 @check("aggregate_posterior_sample")
-def aggregate_draws_come_from_posteriors(subject: _Verbs, case: Case) -> None:
+def aggregate_draws_come_from_posteriors(subject: Subject, case: Case) -> None:
     """Each draw comes from the posterior of one example, not from an average of posteriors."""
     examples = _Examples(case)
     z = examples.ask(subject, case, case.pick(5, 40))
@@ -201,7 +185,7 @@ def aggregate_draws_come_from_posteriors(subject: _Verbs, case: Case) -> None:
 
 
 @check("aggregate_posterior_sample")
-def aggregate_picks_evenly(subject: _Verbs, case: Case) -> None:
+def aggregate_picks_evenly(subject: Subject, case: Case) -> None:
     """Every example is equally likely, in every draw, with replacement."""
     examples = _Examples(case)
     N, n = len(examples.x), 1200
@@ -223,7 +207,7 @@ def aggregate_picks_evenly(subject: _Verbs, case: Case) -> None:
 
 
 @check("aggregate_posterior_sample")
-def aggregate_keeps_posterior_noise(subject: _Verbs, case: Case) -> None:
+def aggregate_keeps_posterior_noise(subject: Subject, case: Case) -> None:
     """Around its posterior mean each draw has that posterior's standard deviation, with noise of its own."""
     examples = _Examples(case)
     n = 1200
@@ -264,7 +248,7 @@ def _log_prob_setting(case: Case) -> tuple[np.ndarray, Make, Callable[[np.ndarra
 
 
 @check("aggregate_posterior_log_prob")
-def aggregate_log_prob_is_a_mixture(subject: _Verbs, case: Case) -> None:
+def aggregate_log_prob_is_a_mixture(subject: Subject, case: Case) -> None:
     """log q(z) = log (1/N) Σ_i q(z given x_i), in nats, one number per z."""
     x, encoder, log_q = _log_prob_setting(case)
     z = case.normal(case.pick(2, 5, 7), encoder.args[0].shape[0], scale=1.5)
@@ -273,7 +257,7 @@ def aggregate_log_prob_is_a_mixture(subject: _Verbs, case: Case) -> None:
 
 
 @check("aggregate_posterior_log_prob")
-def aggregate_log_prob_does_not_underflow(subject: _Verbs, case: Case) -> None:
+def aggregate_log_prob_does_not_underflow(subject: Subject, case: Case) -> None:
     """Far from every posterior log q(z) is a large negative number, not −∞."""
     x, encoder, log_q = _log_prob_setting(case)
     z = 100 + case.normal(2, encoder.args[0].shape[0])
@@ -290,14 +274,14 @@ def _gaussian(case: Case) -> tuple[int, Make]:
 
 
 @check("GaussianPrior")
-def gaussian_prior_event(subject: _Verbs, case: Case) -> None:
+def gaussian_prior_event(subject: Subject, case: Case) -> None:
     """prior() has event shape (M,) and batch shape ()."""
     M, prior = _gaussian(case)
     _event(subject, prior, M)
 
 
 @check("GaussianPrior")
-def gaussian_prior_log_prob(subject: _Verbs, case: Case) -> None:
+def gaussian_prior_log_prob(subject: Subject, case: Case) -> None:
     """log p(z) is the standard normal's, in nats, one number per z."""
     M, prior = _gaussian(case)
     z = case.normal(case.pick(3, 4), M)
@@ -306,7 +290,7 @@ def gaussian_prior_log_prob(subject: _Verbs, case: Case) -> None:
 
 
 @check("GaussianPrior")
-def gaussian_prior_samples(subject: _Verbs, case: Case) -> None:
+def gaussian_prior_samples(subject: Subject, case: Case) -> None:
     """Samples are standard normal, independent in every variable."""
     M, n = case.pick(2, 3, 5), 2000
     prior = Make("student:GaussianPrior", (M,))
@@ -323,7 +307,7 @@ def gaussian_prior_samples(subject: _Verbs, case: Case) -> None:
 
 
 @check("GaussianPrior")
-def gaussian_prior_shapes(subject: _Verbs, case: Case) -> None:
+def gaussian_prior_shapes(subject: Subject, case: Case) -> None:
     """log_prob takes (*S, B, M) to (*S, B), and sample(S) gives (*S, M)."""
     M, prior = _gaussian(case)
     _shapes(subject, prior, case, M)
@@ -338,20 +322,20 @@ def _mixture(case: Case, M: int, K: int, noise: float = 0.3) -> Make:
 
 
 @check("MixtureOfGaussiansPrior")
-def mixture_prior_event(subject: _Verbs, case: Case) -> None:
+def mixture_prior_event(subject: Subject, case: Case) -> None:
     """prior() has event shape (M,) and batch shape ()."""
     M, K = case.pick(2, 1, 3), case.pick(4, 2, 5)
     _event(subject, Make("student:MixtureOfGaussiansPrior", (M, K)), M)
 
 
 @check("MixtureOfGaussiansPrior")
-def mixture_prior_integrates_to_one(subject: _Verbs, case: Case) -> None:
+def mixture_prior_integrates_to_one(subject: Subject, case: Case) -> None:
     """The density integrates to 1 over the plane."""
     _mass_is_one(subject, _mixture(case, 2, case.pick(3, 2, 5)), extent=16.0)
 
 
 @check("MixtureOfGaussiansPrior")
-def mixture_of_one_is_gaussian(subject: _Verbs, case: Case) -> None:
+def mixture_of_one_is_gaussian(subject: Subject, case: Case) -> None:
     """With K = 1 the log-density is a quadratic function, with a largest value."""
     M = case.pick(1, 2, 3)
     prior = _mixture(case, M, 1)
@@ -369,7 +353,7 @@ def mixture_of_one_is_gaussian(subject: _Verbs, case: Case) -> None:
 
 
 @check("MixtureOfGaussiansPrior")
-def mixture_components_start_apart(subject: _Verbs, case: Case) -> None:
+def mixture_components_start_apart(subject: Subject, case: Case) -> None:
     """A new mixture's components differ, so that training can pull them apart."""
     M, K = case.pick(1, 2), case.pick(3, 5)
     prior = Make("student:MixtureOfGaussiansPrior", (M, K))
@@ -386,7 +370,7 @@ def mixture_components_start_apart(subject: _Verbs, case: Case) -> None:
 
 
 @check("MixtureOfGaussiansPrior")
-def mixture_parameters_are_learned(subject: _Verbs, case: Case) -> None:
+def mixture_parameters_are_learned(subject: Subject, case: Case) -> None:
     """Weights, means and standard deviations of all K components receive a gradient."""
     M, K = case.pick(2, 1, 3), case.pick(3, 2, 4)
     _, gradient = subject.call(_mixture(case, M, K), "().log_prob", case.normal(6, M), grad="self")
@@ -401,7 +385,7 @@ def mixture_parameters_are_learned(subject: _Verbs, case: Case) -> None:
 
 
 @check("MixtureOfGaussiansPrior")
-def mixture_samples_follow_density(subject: _Verbs, case: Case) -> None:
+def mixture_samples_follow_density(subject: Subject, case: Case) -> None:
     """Samples are distributed as log_prob says."""
     # Noise of 0.7: components far enough apart that one sees whether both variables come from the same one.
     prior, n = _mixture(case, 2, case.pick(3, 4, 5), 0.7), 4000
@@ -440,7 +424,7 @@ def mixture_samples_follow_density(subject: _Verbs, case: Case) -> None:
 
 
 @check("MixtureOfGaussiansPrior")
-def mixture_prior_shapes(subject: _Verbs, case: Case) -> None:
+def mixture_prior_shapes(subject: Subject, case: Case) -> None:
     """log_prob takes (*S, B, M) to (*S, B), and sample(S) gives (*S, M)."""
     M = case.pick(2, 1, 3)
     _shapes(subject, _mixture(case, M, case.pick(4, 2, 5)), case, M)
@@ -456,14 +440,14 @@ def _flow_prior(case: Case, M: int) -> tuple[Make, Make]:
 
 
 @check("FlowPrior")
-def flow_prior_event(subject: _Verbs, case: Case) -> None:
+def flow_prior_event(subject: Subject, case: Case) -> None:
     """prior() has event shape (M,) and batch shape ()."""
     M = case.pick(2, 1, 3)
     _event(subject, _flow_prior(case, M)[0], M)
 
 
 @check("FlowPrior")
-def flow_prior_log_prob(subject: _Verbs, case: Case) -> None:
+def flow_prior_log_prob(subject: Subject, case: Case) -> None:
     """log p(z) = log p_u(T⁻¹(z)) + log|det ∂u/∂z|, one number per z."""
     M = case.pick(2, 3, 4)
     prior, flow = _flow_prior(case, M)
@@ -477,7 +461,7 @@ def flow_prior_log_prob(subject: _Verbs, case: Case) -> None:
 
 
 @check("FlowPrior")
-def identity_flow_prior_is_standard(subject: _Verbs, case: Case) -> None:
+def identity_flow_prior_is_standard(subject: Subject, case: Case) -> None:
     """With an identity flow over N(0, I) the prior is the standard normal."""
     M = case.pick(2, 3, 4)
     z = case.normal(case.pick(3, 5), M)
@@ -487,14 +471,14 @@ def identity_flow_prior_is_standard(subject: _Verbs, case: Case) -> None:
 
 
 @check("FlowPrior")
-def flow_prior_integrates_to_one(subject: _Verbs, case: Case) -> None:
+def flow_prior_integrates_to_one(subject: Subject, case: Case) -> None:
     """The density integrates to 1 over the plane."""
     flow, extent = mass.resolved(lambda: _flow_prior(case, 2)[1])
     _mass_is_one(subject, Make("student:FlowPrior", (flow,)), extent)
 
 
 @check("FlowPrior")
-def flow_prior_samples_follow_density(subject: _Verbs, case: Case) -> None:
+def flow_prior_samples_follow_density(subject: Subject, case: Case) -> None:
     """Samples are distributed as the flow's density says: u from its base, then z = T(u)."""
     M = case.pick(2, 1, 3)
     prior, flow = _flow_prior(case, M)
@@ -510,7 +494,7 @@ def flow_prior_samples_follow_density(subject: _Verbs, case: Case) -> None:
 
 
 @check("FlowPrior")
-def affine_flow_prior_keeps_vae_exact(subject: _Verbs, case: Case) -> None:
+def affine_flow_prior_keeps_vae_exact(subject: Subject, case: Case) -> None:
     """With an affine flow prior and the exact posterior every sample's log-weight is log p(x)."""
     M, D = case.pick(2, 1, 3), case.pick(3, 2, 4)
     W, b, sigma = case.normal(D, M), case.normal(D), float(case.uniform(0.4, 0.9))
@@ -531,7 +515,7 @@ def affine_flow_prior_keeps_vae_exact(subject: _Verbs, case: Case) -> None:
 
 
 @check("FlowPrior")
-def flow_prior_trains_the_flow(subject: _Verbs, case: Case) -> None:
+def flow_prior_trains_the_flow(subject: Subject, case: Case) -> None:
     """log_prob has a gradient with respect to all parameters of the flow, and to z."""
     M = case.pick(2, 3)
     prior, flow = _flow_prior(case, M)
@@ -555,7 +539,7 @@ def flow_prior_trains_the_flow(subject: _Verbs, case: Case) -> None:
 
 
 @check("FlowPrior")
-def flow_prior_shapes(subject: _Verbs, case: Case) -> None:
+def flow_prior_shapes(subject: Subject, case: Case) -> None:
     """log_prob takes (*S, B, M) to (*S, B), and sample(S) gives (*S, M)."""
     M = case.pick(2, 1, 3)
     _shapes(subject, _flow_prior(case, M)[0], case, M)
@@ -564,7 +548,7 @@ def flow_prior_shapes(subject: _Verbs, case: Case) -> None:
 # ---- regularizer_terms ---------------------------------------------------------------------------
 
 
-def _regularizer(subject: _Verbs, case: Case) -> tuple[list, dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def _regularizer(subject: Subject, case: Case) -> tuple[list, dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """The pair of answers, values of the symbols, and the same as arrays `(N, points)`."""
     N = case.pick(2, 3, 4, 5)
     m, s = case.normal(N, 5), np.exp(case.normal(N, 5, scale=0.5))
@@ -580,7 +564,7 @@ def _regularizer(subject: _Verbs, case: Case) -> tuple[list, dict[str, np.ndarra
 
 
 @check("regularizer_terms")
-def cross_entropy_of_the_aggregate(subject: _Verbs, case: Case) -> None:
+def cross_entropy_of_the_aggregate(subject: Subject, case: Case) -> None:
     """The first term is the cross-entropy −E[log p(z)] under the aggregate posterior."""
     (answer, _), values, m, s = _regularizer(subject, case)
     expected = 0.5 * math.log(2 * math.pi) + 0.5 * (m**2 + s**2).mean(0)
@@ -588,7 +572,7 @@ def cross_entropy_of_the_aggregate(subject: _Verbs, case: Case) -> None:
 
 
 @check("regularizer_terms")
-def mean_entropy_of_the_posteriors(subject: _Verbs, case: Case) -> None:
+def mean_entropy_of_the_posteriors(subject: Subject, case: Case) -> None:
     """The second term is the mean entropy of the N posteriors."""
     (_, answer), values, _, s = _regularizer(subject, case)
     expected = 0.5 * math.log(2 * math.pi * math.e) + np.log(s).mean(0)
@@ -598,7 +582,7 @@ def mean_entropy_of_the_posteriors(subject: _Verbs, case: Case) -> None:
 # ---- flow_prior_kl -------------------------------------------------------------------------------
 
 
-def _kl(subject: _Verbs, values: dict[str, np.ndarray]) -> None:
+def _kl(subject: Subject, values: dict[str, np.ndarray]) -> None:
     symbols = (
         Make("symbol", ("m",)),
         Make("positive_symbol", ("s",)),
@@ -612,13 +596,13 @@ def _kl(subject: _Verbs, values: dict[str, np.ndarray]) -> None:
 
 
 @check("flow_prior_kl")
-def kl_with_affine_flow_prior(subject: _Verbs, case: Case) -> None:
+def kl_with_affine_flow_prior(subject: Subject, case: Case) -> None:
     """KL(q ‖ p_z) between N(m, s²) and the density of z = a u + b, for a > 0."""
     _kl(subject, _kl_values(case))
 
 
 @check("flow_prior_kl")
-def kl_with_decreasing_flow(subject: _Verbs, case: Case) -> None:
+def kl_with_decreasing_flow(subject: Subject, case: Case) -> None:
     """The same for a < 0: a decreasing map has a density, too."""
     values = _kl_values(case)
     _kl(subject, values | {"a": -values["a"]})
@@ -634,7 +618,7 @@ def _kl_values(case: Case) -> dict[str, np.ndarray]:
 
 
 @check("repaired_log_prob")
-def repaired_value(subject: _Verbs, case: Case) -> None:
+def repaired_value(subject: Subject, case: Case) -> None:
     """The repaired function gives the flow's log-density, one number per z."""
     M = case.pick(2, 3, 4)
     flow = Make("latent_flow", (M, case.integer(), True))
@@ -644,14 +628,14 @@ def repaired_value(subject: _Verbs, case: Case) -> None:
 
 
 @check("repaired_log_prob")
-def repaired_mass(subject: _Verbs, case: Case) -> None:
+def repaired_mass(subject: Subject, case: Case) -> None:
     """The repaired density integrates to 1 over the plane."""
     flow, extent = mass.resolved(lambda: Make("latent_flow", (2, case.integer(), True)))
     _mass_is_one(subject, "student:repaired_log_prob", extent, "", flow)
 
 
 @check("mass_with_bug")
-def mass_of_the_wrong_density(subject: _Verbs, case: Case) -> None:
+def mass_of_the_wrong_density(subject: Subject, case: Case) -> None:
     """What the wrong density integrates to, for z = a u in M dimensions."""
     a = case.uniform(0.4, 2.0, 5)
     for M in (1, 2, case.pick(3, 4, 6)):
@@ -663,7 +647,7 @@ def mass_of_the_wrong_density(subject: _Verbs, case: Case) -> None:
 # ---- paired_difference ---------------------------------------------------------------------------
 
 
-def _paired(subject: _Verbs, case: Case) -> tuple[np.ndarray, np.ndarray, list[float]]:
+def _paired(subject: Subject, case: Case) -> tuple[np.ndarray, np.ndarray, list[float]]:
     n = case.pick(3, 2, 5, 9)
     first = 23 + case.normal(n)
     second = first - 2 + case.normal(n, scale=0.2)
@@ -679,7 +663,7 @@ def _paired(subject: _Verbs, case: Case) -> tuple[np.ndarray, np.ndarray, list[f
 
 
 @check("paired_difference")
-def paired_mean(subject: _Verbs, case: Case) -> None:
+def paired_mean(subject: Subject, case: Case) -> None:
     """The first result is the mean over seeds of second − first."""
     first, second, (mean, _) = _paired(subject, case)
     same(
@@ -692,7 +676,7 @@ def paired_mean(subject: _Verbs, case: Case) -> None:
 
 
 @check("paired_difference")
-def paired_standard_error(subject: _Verbs, case: Case) -> None:
+def paired_standard_error(subject: Subject, case: Case) -> None:
     """The second result is the standard error of that mean, from the differences themselves."""
     first, second, (_, error) = _paired(subject, case)
     expected = (second - first).std(ddof=1) / math.sqrt(len(first))

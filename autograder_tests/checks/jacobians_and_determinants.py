@@ -18,7 +18,7 @@ from autograder_tests.check import Case, check
 from autograder_tests.compare import Mismatch, describe, has_shape, require, same, show
 from autograder_tests.expressions import evaluate
 from autograder_tests.plain import Expression, Make, Plain
-from autograder_tests.subject import _Verbs
+from autograder_tests.subject import Subject
 
 ASSIGNMENT = "02_jacobians_and_determinants"
 
@@ -128,7 +128,7 @@ def _smooth(case: Case, names: Sequence[str], count: int) -> list[str]:
     return texts
 
 
-def _jacobian_case(subject: _Verbs, case: Case, rows: int, names: list[str]) -> None:
+def _jacobian_case(subject: Subject, case: Case, rows: int, names: list[str]) -> None:
     texts, values = _smooth(case, names, rows), _points(case, sorted(names))
     answer = subject.call(
         "student:jacobian_matrix", "", _expressions(texts), [Make("symbol", (n,)) for n in names]
@@ -146,20 +146,20 @@ def _jacobian_case(subject: _Verbs, case: Case, rows: int, names: list[str]) -> 
 
 
 @check("jacobian_matrix")
-def jacobian_matrix_entries(subject: _Verbs, case: Case) -> None:
+def jacobian_matrix_entries(subject: Subject, case: Case) -> None:
     """J[i, j] is the derivative of the i-th expression by the j-th variable."""
     D = case.pick(2, 3, 4)
     _jacobian_case(subject, case, D, _names("u", D))
 
 
 @check("jacobian_matrix")
-def jacobian_matrix_column_order(subject: _Verbs, case: Case) -> None:
+def jacobian_matrix_column_order(subject: Subject, case: Case) -> None:
     """The columns follow the order of `variables`, whatever the symbols are called."""
     _jacobian_case(subject, case, case.pick(2, 3), case.pick(["v", "a"], ["w", "c", "a"], ["q", "g", "c"]))
 
 
 @check("jacobian_matrix")
-def jacobian_matrix_rectangular(subject: _Verbs, case: Case) -> None:
+def jacobian_matrix_rectangular(subject: Subject, case: Case) -> None:
     """M expressions in N variables give M rows and N columns."""
     for rows, columns in case.pick(((1, 2), (3, 2)), ((2, 3), (4, 2)), ((1, 3), (3, 1))):
         _jacobian_case(subject, case, rows, _names("u", columns))
@@ -168,7 +168,7 @@ def jacobian_matrix_rectangular(subject: _Verbs, case: Case) -> None:
 # ---- inverse_jacobian --------------------------------------------------------------------------------------------
 
 
-def _inverse_case(subject: _Verbs, case: Case, texts: list[str], names: list[str], values: Values) -> None:
+def _inverse_case(subject: Subject, case: Case, texts: list[str], names: list[str], values: Values) -> None:
     answer = subject.call(
         "student:inverse_jacobian", "", _expressions(texts), [Make("symbol", (n,)) for n in names]
     )
@@ -180,7 +180,7 @@ def _inverse_case(subject: _Verbs, case: Case, texts: list[str], names: list[str
 
 
 @check("inverse_jacobian")
-def inverse_jacobian_of_linear_map(subject: _Verbs, case: Case) -> None:
+def inverse_jacobian_of_linear_map(subject: Subject, case: Case) -> None:
     """For a linear map x = Au the Jacobian of the inverse is A⁻¹."""
     D = case.pick(2, 3)
     names = _names("u", D)
@@ -192,7 +192,7 @@ def inverse_jacobian_of_linear_map(subject: _Verbs, case: Case) -> None:
 
 
 @check("inverse_jacobian")
-def inverse_jacobian_of_bent_map(subject: _Verbs, case: Case) -> None:
+def inverse_jacobian_of_bent_map(subject: Subject, case: Case) -> None:
     """For a nonlinear map it is the inverse matrix of J(u), in terms of u."""
     names = _names("u", case.pick(2, 3))
     _inverse_case(subject, case, _bent(case, names, case.pick(1, -1)), names, _points(case, names))
@@ -201,7 +201,7 @@ def inverse_jacobian_of_bent_map(subject: _Verbs, case: Case) -> None:
 # ---- composition_log_det -----------------------------------------------------------------------------------------
 
 
-def _composition_case(subject: _Verbs, case: Case, maps: tuple[list[str], list[str]], D: int) -> None:
+def _composition_case(subject: Subject, case: Case, maps: tuple[list[str], list[str]], D: int) -> None:
     first, second = maps
     u, v, w = (_names(letter, D) for letter in "uvw")
     values = _points(case, u)
@@ -218,7 +218,7 @@ def _composition_case(subject: _Verbs, case: Case, maps: tuple[list[str], list[s
 
 
 @check("composition_log_det")
-def composition_of_linear_maps(subject: _Verbs, case: Case) -> None:
+def composition_of_linear_maps(subject: Subject, case: Case) -> None:
     """For linear maps log|det| of the composition is the sum of both, whatever their signs."""
     D = case.pick(2, 3)
 
@@ -235,7 +235,7 @@ def composition_of_linear_maps(subject: _Verbs, case: Case) -> None:
 
 
 @check("composition_log_det")
-def composition_of_bent_maps(subject: _Verbs, case: Case) -> None:
+def composition_of_bent_maps(subject: Subject, case: Case) -> None:
     """For nonlinear maps each Jacobian is taken at the point where the previous map arrived."""
     D = case.pick(2, 3)
     _composition_case(subject, case, (_bent(case, _names("v", D), 1), _bent(case, _names("w", D), 1)), D)
@@ -244,7 +244,7 @@ def composition_of_bent_maps(subject: _Verbs, case: Case) -> None:
 # ---- determinant_by_expansion ------------------------------------------------------------------------------------
 
 
-def _determinant_case(subject: _Verbs, case: Case, rows: list[list[str]], names: list[str]) -> None:
+def _determinant_case(subject: Subject, case: Case, rows: list[list[str]], names: list[str]) -> None:
     values = _points(case, names, 0.5, 2.0)
     answer = subject.call(
         "student:determinant_by_expansion", "", Make("sympy_matrix", ([_expressions(r) for r in rows],))
@@ -258,7 +258,7 @@ def _determinant_case(subject: _Verbs, case: Case, rows: list[list[str]], names:
 
 
 @check("determinant_by_expansion")
-def determinant_of_general_matrix(subject: _Verbs, case: Case) -> None:
+def determinant_of_general_matrix(subject: Subject, case: Case) -> None:
     """The determinant of a matrix without any zeros, for D = 1, 2, 3 (hidden: 4, too)."""
     names = ["a", "b", "c"]
     for D in (1, 2, 3, *case.pick((), (4,))):
@@ -270,7 +270,7 @@ def determinant_of_general_matrix(subject: _Verbs, case: Case) -> None:
 
 
 @check("determinant_by_expansion")
-def determinant_of_triangular_matrix(subject: _Verbs, case: Case) -> None:
+def determinant_of_triangular_matrix(subject: Subject, case: Case) -> None:
     """The determinant of a lower or upper triangular matrix is the product of its diagonal."""
     D, names = case.pick(3, 4, 5), ["a", "b", "c"]
     for upper in (False, True):
@@ -301,7 +301,7 @@ def _coupling_setting(case: Case, D: int) -> tuple[list[str], list[str], list[st
 
 
 def _coupling_call(
-    subject: _Verbs, who: str, case: Case, D: int
+    subject: Subject, who: str, case: Case, D: int
 ) -> tuple[Plain, Values, list[str], dict[str, Any]]:
     """The answer, the points, the texts of x in the symbols u1, …, uD, and what a report shows."""
     kept, s, t = _coupling_setting(case, D)
@@ -323,7 +323,7 @@ def _coupling_call(
     return answer, values, x, given
 
 
-def _coupling_jacobian_case(subject: _Verbs, case: Case, D: int) -> None:
+def _coupling_jacobian_case(subject: Subject, case: Case, D: int) -> None:
     answer, values, x, given = _coupling_call(subject, "coupling_jacobian", case, D)
     got = _matrix(answer, (D, D), values, "coupling_jacobian(s, t, u)")
     expected = _slopes(x, _names("u", D), values)
@@ -331,19 +331,19 @@ def _coupling_jacobian_case(subject: _Verbs, case: Case, D: int) -> None:
 
 
 @check("coupling_jacobian")
-def coupling_jacobian_two_variables(subject: _Verbs, case: Case) -> None:
+def coupling_jacobian_two_variables(subject: Subject, case: Case) -> None:
     """D = 2, one kept variable: all four entries of ∂x/∂u."""
     _coupling_jacobian_case(subject, case, 2)
 
 
 @check("coupling_jacobian")
-def coupling_jacobian_four_variables(subject: _Verbs, case: Case) -> None:
+def coupling_jacobian_four_variables(subject: Subject, case: Case) -> None:
     """D = 4, two kept variables: all four blocks of ∂x/∂u (hidden: larger D, the first ⌊D/2⌋ kept)."""
     _coupling_jacobian_case(subject, case, case.pick(4, 4, 5, 6))
 
 
 @check("coupling_log_det")
-def coupling_log_det_value(subject: _Verbs, case: Case) -> None:
+def coupling_log_det_value(subject: Subject, case: Case) -> None:
     """log|det ∂x/∂u| of the coupling layer, an expression in the kept variables alone."""
     for D in (2, case.pick(4, 5, 6)):
         answer, values, x, given = _coupling_call(subject, "coupling_log_det", case, D)
@@ -382,7 +382,7 @@ def _quadratic_text(A: np.ndarray, B: np.ndarray) -> str:
     return _show(outputs)
 
 
-def _batch_jacobian_case(subject: _Verbs, case: Case, batch: int, D: int) -> None:
+def _batch_jacobian_case(subject: Subject, case: Case, batch: int, D: int) -> None:
     # Small integers, so that the visible example can be followed by hand.
     A, B = case.rng.integers(-2, 3, (D, D, D)).astype(float), case.rng.integers(1, 6, (D, D)).astype(float)
     x = np.round(case.normal(batch, D), 2)
@@ -395,13 +395,13 @@ def _batch_jacobian_case(subject: _Verbs, case: Case, batch: int, D: int) -> Non
 
 
 @check("batch_jacobian")
-def batch_jacobian_of_one_example(subject: _Verbs, case: Case) -> None:
+def batch_jacobian_of_one_example(subject: Subject, case: Case) -> None:
     """J[0, i, j] = ∂f(x)_i/∂x_j for a batch of one example."""
     _batch_jacobian_case(subject, case, 1, case.pick(2, 3, 5))
 
 
 @check("batch_jacobian")
-def batch_jacobian_of_a_batch(subject: _Verbs, case: Case) -> None:
+def batch_jacobian_of_a_batch(subject: Subject, case: Case) -> None:
     """Each example has its own matrix, taken at its own point: shape (B, D, D)."""
     _batch_jacobian_case(subject, case, case.pick(3, 2, 4, 7), case.pick(2, 3, 5))
 
@@ -420,7 +420,7 @@ def _triangular(case: Case, *batch: int, D: int, upper: bool = False) -> np.ndar
 
 
 @check("log_abs_det_triangular")
-def triangular_log_det_value(subject: _Verbs, case: Case) -> None:
+def triangular_log_det_value(subject: Subject, case: Case) -> None:
     """log|det A| of a triangular matrix with entries of either sign on the diagonal."""
     D = case.pick(2, 3, 6)
     for upper in (False, True):
@@ -430,7 +430,7 @@ def triangular_log_det_value(subject: _Verbs, case: Case) -> None:
 
 
 @check("log_abs_det_triangular")
-def triangular_log_det_batch_shapes(subject: _Verbs, case: Case) -> None:
+def triangular_log_det_batch_shapes(subject: Subject, case: Case) -> None:
     """One number per matrix: (*batch, D, D) gives (*batch)."""
     D = case.pick(2, 3, 4)
     for batch in ((), (3,), (case.pick(2, 4), 3)):
@@ -446,7 +446,7 @@ def triangular_log_det_batch_shapes(subject: _Verbs, case: Case) -> None:
 
 
 @check("log_abs_det_triangular")
-def triangular_log_det_large(subject: _Verbs, case: Case) -> None:
+def triangular_log_det_large(subject: Subject, case: Case) -> None:
     """No overflow and no underflow at D = 400."""
     for low, high in ((0.01, 0.1), (10.0, 90.0)):
         diagonal = case.uniform(low, high, 400)
@@ -456,7 +456,7 @@ def triangular_log_det_large(subject: _Verbs, case: Case) -> None:
 
 
 @check("log_abs_det_triangular")
-def triangular_log_det_from_diagonal(subject: _Verbs, case: Case) -> None:
+def triangular_log_det_from_diagonal(subject: Subject, case: Case) -> None:
     """The diagonal alone decides: derivatives by all other entries are 0."""
     D = case.pick(2, 3, 4)
     A = _triangular(case, 1, D=D)
@@ -502,7 +502,7 @@ def _permutation(case: Case) -> tuple[Make, list[int], np.ndarray]:
 
 
 @check("Permutation")
-def permutation_reorders_variables(subject: _Verbs, case: Case) -> None:
+def permutation_reorders_variables(subject: Subject, case: Case) -> None:
     """forward gives x[..., i] = u[..., order[i]]."""
     layer, order, u = _permutation(case)
     x, _ = subject.pair(layer, "forward", u)
@@ -510,14 +510,14 @@ def permutation_reorders_variables(subject: _Verbs, case: Case) -> None:
 
 
 @check("Permutation")
-def permutation_inverse_undoes_forward(subject: _Verbs, case: Case) -> None:
+def permutation_inverse_undoes_forward(subject: Subject, case: Case) -> None:
     """The inverse undoes the forward map, and the forward map undoes the inverse."""
     layer, order, points = _permutation(case)
     layers.round_trips(subject, layer, points, {"order": str(order)})
 
 
 @check("Permutation")
-def permutation_preserves_volume(subject: _Verbs, case: Case) -> None:
+def permutation_preserves_volume(subject: Subject, case: Case) -> None:
     """log_det is 0 in both directions, one per example, for even and odd permutations."""
     D = case.pick(3, 4, 5)
     swap = [1, 0, *range(2, D)]
@@ -531,7 +531,7 @@ def permutation_preserves_volume(subject: _Verbs, case: Case) -> None:
 
 
 @check("Permutation")
-def permutation_batch_shapes(subject: _Verbs, case: Case) -> None:
+def permutation_batch_shapes(subject: Subject, case: Case) -> None:
     """Inputs of any shape (*batch, D) work, and log_det has shape (*batch)."""
     order = _order(case, case.pick(3, 4, 5))
     layers.batch_shapes_agree(subject, Make("student:Permutation", (order,)), case, len(order))
@@ -541,18 +541,18 @@ def permutation_batch_shapes(subject: _Verbs, case: Case) -> None:
 
 
 @check("rosenblatt_cdfs")
-def rosenblatt_first_cdf(subject: _Verbs, case: Case) -> None:
+def rosenblatt_first_cdf(subject: Subject, case: Case) -> None:
     """The first answer is the distribution function of x1 alone, an expression in x1."""
     _cdf_case(subject, case, 0)
 
 
 @check("rosenblatt_cdfs")
-def rosenblatt_second_cdf(subject: _Verbs, case: Case) -> None:
+def rosenblatt_second_cdf(subject: Subject, case: Case) -> None:
     """The second answer is the distribution function of x2 given x1."""
     _cdf_case(subject, case, 1)
 
 
-def _cdf_case(subject: _Verbs, case: Case, which: int) -> None:
+def _cdf_case(subject: Subject, case: Case, which: int) -> None:
     # p ∝ a + b·x1 + c·x2 + e·x1·x2 + f·x2², without symmetry between the variables.
     a, b, c, e, f = (int(n) for n in case.rng.integers(1, 5, 5))
     total = a + b / 2 + c / 2 + e / 4 + f / 3
@@ -599,7 +599,7 @@ def _in_square(case: Case) -> np.ndarray:
 
 
 @check("rosenblatt_inverse")
-def rosenblatt_inverse_values(subject: _Verbs, case: Case) -> None:
+def rosenblatt_inverse_values(subject: Subject, case: Case) -> None:
     """inverse takes x to u = (F1(x1), F2(x2 given x1)), uniform on the unit square."""
     x = _in_square(case)
     u, _ = subject.pair("student:rosenblatt_inverse", "", x)
@@ -607,7 +607,7 @@ def rosenblatt_inverse_values(subject: _Verbs, case: Case) -> None:
 
 
 @check("rosenblatt_inverse")
-def rosenblatt_inverse_log_det(subject: _Verbs, case: Case) -> None:
+def rosenblatt_inverse_log_det(subject: Subject, case: Case) -> None:
     """log_det of inverse is log|det ∂u/∂x|, which is the log-density of x."""
     x = _in_square(case)
     _, log_det = subject.pair("student:rosenblatt_inverse", "", x)
@@ -615,7 +615,7 @@ def rosenblatt_inverse_log_det(subject: _Verbs, case: Case) -> None:
 
 
 @check("rosenblatt_forward")
-def rosenblatt_forward_values(subject: _Verbs, case: Case) -> None:
+def rosenblatt_forward_values(subject: Subject, case: Case) -> None:
     """forward takes u to the point x in the unit square with F1(x1) = u1 and F2(x2 given x1) = u2."""
     u = _in_square(case)
     x, _ = subject.pair("student:rosenblatt_forward", "", u)
@@ -623,7 +623,7 @@ def rosenblatt_forward_values(subject: _Verbs, case: Case) -> None:
 
 
 @check("rosenblatt_forward")
-def rosenblatt_forward_log_det(subject: _Verbs, case: Case) -> None:
+def rosenblatt_forward_log_det(subject: Subject, case: Case) -> None:
     """log_det of forward is log|det ∂x/∂u|, one number per example."""
     u = _in_square(case)
     _, log_det = subject.pair("student:rosenblatt_forward", "", u)
@@ -631,7 +631,7 @@ def rosenblatt_forward_log_det(subject: _Verbs, case: Case) -> None:
 
 
 @check("rosenblatt_forward", "rosenblatt_inverse")
-def rosenblatt_batch_shapes(subject: _Verbs, case: Case) -> None:
+def rosenblatt_batch_shapes(subject: Subject, case: Case) -> None:
     """Both maps take any shape (*batch, 2), and log_det has shape (*batch)."""
     for batch in ((), (3,), (case.pick(2, 4), 3)):
         points = case.uniform(0.1, 0.9, *batch, 2)

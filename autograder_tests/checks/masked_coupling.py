@@ -12,7 +12,7 @@ from autograder_tests.check import Case, check
 from autograder_tests.compare import Mismatch, describe, has_shape, require, same, show
 from autograder_tests.plain import Make
 from autograder_tests.sampling import follows
-from autograder_tests.subject import Local, _Verbs
+from autograder_tests.subject import Local, Subject
 
 ASSIGNMENT = "03_masked_coupling"
 
@@ -82,21 +82,21 @@ def shifted_base(loc: np.ndarray) -> object:
 
 
 @check("AdditiveCouplingLayer")
-def additive_keeps_masked_variables(subject: _Verbs, case: Case) -> None:
+def additive_keeps_masked_variables(subject: Subject, case: Case) -> None:
     """Variables with mask 1 pass through unchanged, in both directions."""
     D, mask, points = _setting(case)
     layers.keeps(subject, _additive(case, D, mask), points, mask, {"mask": mask})
 
 
 @check("AdditiveCouplingLayer")
-def additive_inverse_undoes_forward(subject: _Verbs, case: Case) -> None:
+def additive_inverse_undoes_forward(subject: Subject, case: Case) -> None:
     """The inverse undoes the forward map, and the forward map undoes the inverse."""
     D, mask, points = _setting(case)
     layers.round_trips(subject, _additive(case, D, mask), points, {"mask": mask})
 
 
 @check("AdditiveCouplingLayer")
-def additive_preserves_volume(subject: _Verbs, case: Case) -> None:
+def additive_preserves_volume(subject: Subject, case: Case) -> None:
     """Volume is preserved: log_det is one zero per example, and the Jacobian's determinant is 1."""
     D, mask, points = _setting(case)
     layer = _additive(case, D, mask)
@@ -109,7 +109,7 @@ def additive_preserves_volume(subject: _Verbs, case: Case) -> None:
 
 
 @check("AdditiveCouplingLayer")
-def additive_formula(subject: _Verbs, case: Case) -> None:
+def additive_formula(subject: Subject, case: Case) -> None:
     """The layer is x = b⊙u + (1−b)⊙(u + t(b⊙u))."""
     D, mask, points = _setting(case)
     student = _additive(case, D, mask)
@@ -122,7 +122,7 @@ def additive_formula(subject: _Verbs, case: Case) -> None:
 
 
 @check("Rescaling")
-def rescaling_scales_each_variable(subject: _Verbs, case: Case) -> None:
+def rescaling_scales_each_variable(subject: Subject, case: Case) -> None:
     """Each variable is multiplied by a positive scale of its own, and the inverse divides by it."""
     D = case.pick(3, 2, 5)
     points = case.normal(case.pick(2, 4), D)
@@ -151,7 +151,7 @@ def rescaling_scales_each_variable(subject: _Verbs, case: Case) -> None:
 
 
 @check("Rescaling")
-def rescaling_log_det_matches_jacobian(subject: _Verbs, case: Case) -> None:
+def rescaling_log_det_matches_jacobian(subject: Subject, case: Case) -> None:
     """log_det is log|det J| of the same direction, one number per example."""
     D = case.pick(3, 2, 5)
     layer = Make("perturbed", (Make("student:Rescaling", (D,)), case.integer()))
@@ -162,7 +162,7 @@ def rescaling_log_det_matches_jacobian(subject: _Verbs, case: Case) -> None:
 
 
 @check("Rescaling")
-def rescaling_is_learned(subject: _Verbs, case: Case) -> None:
+def rescaling_is_learned(subject: Subject, case: Case) -> None:
     """The log-likelihood has a gradient with respect to each of the D scales."""
     D = case.pick(3, 2, 5)
     layer = Make("perturbed", (Make("student:Rescaling", (D,)), case.integer()))
@@ -185,21 +185,21 @@ def rescaling_is_learned(subject: _Verbs, case: Case) -> None:
 
 
 @check("MaskedCouplingLayer")
-def coupling_keeps_masked_variables(subject: _Verbs, case: Case) -> None:
+def coupling_keeps_masked_variables(subject: Subject, case: Case) -> None:
     """Variables with mask 1 pass through unchanged, in both directions."""
     D, mask, points = _setting(case)
     layers.keeps(subject, _coupling(case, D, mask), points, mask, {"mask": mask})
 
 
 @check("MaskedCouplingLayer")
-def coupling_inverse_undoes_forward(subject: _Verbs, case: Case) -> None:
+def coupling_inverse_undoes_forward(subject: Subject, case: Case) -> None:
     """The inverse undoes the forward map, and the forward map undoes the inverse."""
     D, mask, points = _setting(case)
     layers.round_trips(subject, _coupling(case, D, mask), points, {"mask": mask})
 
 
 @check("MaskedCouplingLayer")
-def coupling_jacobian_structure(subject: _Verbs, case: Case) -> None:
+def coupling_jacobian_structure(subject: Subject, case: Case) -> None:
     """A moved variable depends on itself and on the kept variables, never on another moved one."""
     D = case.pick(4, 5, 6)
     mask = np.array([1.0, 0, 0, 1, 0, 1, 0][:D])
@@ -227,21 +227,21 @@ def coupling_jacobian_structure(subject: _Verbs, case: Case) -> None:
 
 
 @check("MaskedCouplingLayer")
-def coupling_log_det_matches_jacobian(subject: _Verbs, case: Case) -> None:
+def coupling_log_det_matches_jacobian(subject: Subject, case: Case) -> None:
     """log_det of forward is log|det ∂x/∂u|, one number per example."""
     D, mask, points = _setting(case)
     layers.log_det_is_of_jacobian(subject, _coupling(case, D, mask), "forward", points, {"mask": mask})
 
 
 @check("MaskedCouplingLayer")
-def coupling_inverse_log_det_matches_jacobian(subject: _Verbs, case: Case) -> None:
+def coupling_inverse_log_det_matches_jacobian(subject: Subject, case: Case) -> None:
     """log_det of inverse is log|det ∂u/∂x|, one number per example."""
     D, mask, points = _setting(case)
     layers.log_det_is_of_jacobian(subject, _coupling(case, D, mask), "inverse", points, {"mask": mask})
 
 
 @check("MaskedCouplingLayer")
-def coupling_formula(subject: _Verbs, case: Case) -> None:
+def coupling_formula(subject: Subject, case: Case) -> None:
     """The layer is x = b⊙u + (1−b)⊙(u⊙exp(s) + t) with s and t of b⊙u."""
     D, mask, points = _setting(case)
     student = _coupling(case, D, mask)
@@ -260,7 +260,7 @@ def coupling_formula(subject: _Verbs, case: Case) -> None:
 
 
 @check("MaskedCouplingLayer")
-def coupling_batch_shapes(subject: _Verbs, case: Case) -> None:
+def coupling_batch_shapes(subject: Subject, case: Case) -> None:
     """Inputs of any shape (*batch, D) work, and log_det has shape (*batch)."""
     D = case.pick(3, 2, 5)
     layers.batch_shapes_agree(subject, _coupling(case, D, case.mask(D)), case, D)
@@ -270,7 +270,7 @@ def coupling_batch_shapes(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow")
-def flow_applies_layers_in_order(subject: _Verbs, case: Case) -> None:
+def flow_applies_layers_in_order(subject: Subject, case: Case) -> None:
     """forward applies the layers in list order, from base to data; inverse in the opposite order."""
     D = case.pick(2, 3, 4)
     student, right = _both_flows(case, D, case.pick(3, 4, 5))
@@ -282,14 +282,14 @@ def flow_applies_layers_in_order(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow")
-def flow_inverse_undoes_forward(subject: _Verbs, case: Case) -> None:
+def flow_inverse_undoes_forward(subject: Subject, case: Case) -> None:
     """The inverse undoes the forward map, and the forward map undoes the inverse."""
     D = case.pick(2, 3, 4)
     layers.round_trips(subject, _flow(case, D, case.pick(3, 4)), case.normal(case.pick(3, 5), D))
 
 
 @check("Flow")
-def flow_log_dets_add_up(subject: _Verbs, case: Case) -> None:
+def flow_log_dets_add_up(subject: Subject, case: Case) -> None:
     """log_det of both directions is log|det J| of the whole map, one number per example."""
     D = case.pick(2, 3, 4)
     student = _flow(case, D, case.pick(3, 4))
@@ -298,7 +298,7 @@ def flow_log_dets_add_up(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow")
-def flow_log_prob_is_change_of_variables(subject: _Verbs, case: Case) -> None:
+def flow_log_prob_is_change_of_variables(subject: Subject, case: Case) -> None:
     """log_prob(x) = log p_u(T⁻¹(x)) + log|det ∂u/∂x|, in nats, one number per example."""
     D = case.pick(2, 3, 4)
     base = Make("shifted_base", (case.normal(D),))
@@ -310,7 +310,7 @@ def flow_log_prob_is_change_of_variables(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow", hidden_runs=1)
-def flow_density_integrates_to_one(subject: _Verbs, case: Case) -> None:
+def flow_density_integrates_to_one(subject: Subject, case: Case) -> None:
     """The density integrates to 1 over the plane."""
 
     def draw() -> Make:
@@ -328,7 +328,7 @@ def flow_density_integrates_to_one(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow")
-def flow_samples_follow_density(subject: _Verbs, case: Case) -> None:
+def flow_samples_follow_density(subject: Subject, case: Case) -> None:
     """Samples are distributed as log_prob says."""
     D = case.pick(2, 3)
     base = Make("shifted_base", (case.normal(D, scale=2.0),))
@@ -344,7 +344,7 @@ def flow_samples_follow_density(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow")
-def flow_gradients_reach_every_layer(subject: _Verbs, case: Case) -> None:
+def flow_gradients_reach_every_layer(subject: Subject, case: Case) -> None:
     """Layers are registered: log_prob has a gradient with respect to every layer's parameters."""
     D = case.pick(2, 3)
     student, right = _both_flows(case, D, 2)
@@ -367,7 +367,7 @@ def flow_gradients_reach_every_layer(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow")
-def flow_only_rsample_carries_gradient(subject: _Verbs, case: Case) -> None:
+def flow_only_rsample_carries_gradient(subject: Subject, case: Case) -> None:
     """rsample carries a gradient to the layers, sample does not."""
     D = case.pick(2, 3)
     student = _flow(case, D, 2)
@@ -385,7 +385,7 @@ def flow_only_rsample_carries_gradient(subject: _Verbs, case: Case) -> None:
 
 
 @check("Flow")
-def flow_batch_shapes(subject: _Verbs, case: Case) -> None:
+def flow_batch_shapes(subject: Subject, case: Case) -> None:
     """Inputs of any shape (*batch, D) work; sample(shape) has shape (*shape, D)."""
     D = case.pick(2, 3)
     student = _flow(case, D, 2)
@@ -404,7 +404,7 @@ def flow_batch_shapes(subject: _Verbs, case: Case) -> None:
 
 
 @check("alternating_masks")
-def masks_alternate(subject: _Verbs, case: Case) -> None:
+def masks_alternate(subject: Subject, case: Case) -> None:
     """K float masks of D numbers; each has a 0 and a 1, and neighbors are complements."""
     for D, K in ((2, 3), (3, 4), (case.pick(4, 5, 7), case.pick(2, 5, 6)), (3, 1)):
         b = subject.array("student:alternating_masks", "", D, K)
@@ -426,7 +426,7 @@ def masks_alternate(subject: _Verbs, case: Case) -> None:
 
 
 @check("alternating_masks")
-def masks_reject_one_dimension(subject: _Verbs, case: Case) -> None:
+def masks_reject_one_dimension(subject: Subject, case: Case) -> None:
     """D < 2 leaves nothing to split: ValueError."""
     for D in (1, case.pick(1, 0)):
         raised = subject.raises("student:alternating_masks", "", D, 2)
@@ -451,7 +451,7 @@ SHOWN_PATIENTS = (
 
 
 @check("diagnose", hidden_runs=1)
-def diagnosis_is_right(subject: _Verbs, case: Case) -> None:
+def diagnosis_is_right(subject: Subject, case: Case) -> None:
     """Each patient of the clinic is charged with exactly the properties it breaks."""
     got = subject.call("student:diagnose")
     if not isinstance(got, dict):
@@ -470,7 +470,7 @@ def diagnosis_is_right(subject: _Verbs, case: Case) -> None:
         )
 
 
-def _verdicts(subject: _Verbs, case: Case, names: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
+def _verdicts(subject: Subject, case: Case, names: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
     """The student's property test on patients, which it can call but not see."""
     for name in names:
         D = case.pick(4, 3, 5)
@@ -491,14 +491,14 @@ def _verdicts(subject: _Verbs, case: Case, names: tuple[str, ...]) -> Iterator[t
 
 
 @check("is_valid_layer")
-def property_test_accepts_healthy_layers(subject: _Verbs, case: Case) -> None:
+def property_test_accepts_healthy_layers(subject: Subject, case: Case) -> None:
     """Your test accepts layers that have all properties, couplings or not."""
     for name, verdict in _verdicts(subject, case, ("C", "G")):
         require(verdict, f"a healthy layer (patient {name}) is rejected", expected="True", got="False")
 
 
 @check("is_valid_layer")
-def property_test_sees_broken_round_trips(subject: _Verbs, case: Case) -> None:
+def property_test_sees_broken_round_trips(subject: Subject, case: Case) -> None:
     """Your test rejects layers whose inverse does not undo forward."""
     for name, verdict in _verdicts(subject, case, ("A", "E", "I", "J")):
         require(
@@ -510,7 +510,7 @@ def property_test_sees_broken_round_trips(subject: _Verbs, case: Case) -> None:
 
 
 @check("is_valid_layer")
-def property_test_sees_wrong_log_dets(subject: _Verbs, case: Case) -> None:
+def property_test_sees_wrong_log_dets(subject: Subject, case: Case) -> None:
     """Your test rejects layers with a wrong log_det in one direction."""
     for name, verdict in _verdicts(subject, case, ("D", "F")):
         require(
@@ -522,7 +522,7 @@ def property_test_sees_wrong_log_dets(subject: _Verbs, case: Case) -> None:
 
 
 @check("is_valid_layer")
-def property_test_sees_log_dets_that_cancel(subject: _Verbs, case: Case) -> None:
+def property_test_sees_log_dets_that_cancel(subject: Subject, case: Case) -> None:
     """Your test rejects layers whose two wrong log_dets cancel each other."""
     for name, verdict in _verdicts(subject, case, ("B", "H")):
         require(

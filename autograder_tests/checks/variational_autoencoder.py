@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from autograder_tests import gaussian_vae as exact
-from autograder_tests.builders import builder
 from autograder_tests.check import Case, check
 from autograder_tests.compare import Mismatch, describe, has_shape, require, same, show
 from autograder_tests.expressions import evaluate
 from autograder_tests.plain import Expression, Make
 from autograder_tests.sampling import LIMIT
-from autograder_tests.subject import _Verbs
+from autograder_tests.subject import Subject
 
 ASSIGNMENT = "04_variational_autoencoder"
 
@@ -108,7 +107,7 @@ def _average_is(
 
 
 @check("reparameterize")
-def reparameterized_draws_follow_the_normal(subject: _Verbs, case: Case) -> None:
+def reparameterized_draws_follow_the_normal(subject: Subject, case: Case) -> None:
     """The draws are independent, of mean `mean` and standard deviation exp(log_std), shape (S, *batch, M)."""
     batch, M, S = case.pick((2,), (3,), (2, 2)), case.pick(2, 3), 3000
     mean, log_std = case.normal(*batch, M, scale=2.0), case.uniform(-1.5, 1.0, *batch, M)
@@ -133,7 +132,7 @@ def reparameterized_draws_follow_the_normal(subject: _Verbs, case: Case) -> None
 
 
 @check("reparameterize")
-def reparameterized_draws_carry_gradient(subject: _Verbs, case: Case) -> None:
+def reparameterized_draws_carry_gradient(subject: Subject, case: Case) -> None:
     """∂z/∂mean = 1 and ∂z/∂log_std = z − mean, sample by sample."""
     batch, M, S = case.pick((2,), (3,), ()), case.pick(2, 3), case.pick(3, 1, 5)
     mean, log_std = case.normal(*batch, M), case.uniform(-1.0, 0.5, *batch, M)
@@ -154,16 +153,8 @@ def reparameterized_draws_carry_gradient(subject: _Verbs, case: Case) -> None:
 # ---- gaussian_kl ---------------------------------------------------------------------------------------
 
 
-@builder
-def positive_symbol(name: str) -> object:
-    """A positive sympy symbol."""
-    import sympy
-
-    return sympy.Symbol(name, positive=True)
-
-
 @check("gaussian_kl")
-def kl_of_gaussians(subject: _Verbs, case: Case) -> None:
+def kl_of_gaussians(subject: Subject, case: Case) -> None:
     """KL(q ‖ p) of q = N(mean_q, std_q²) and p = N(mean_p, std_p²), at any values."""
     names = ("m", "s", "a", "c")
     symbols = [Make("symbol" if n in "ma" else "positive_symbol", (n,)) for n in names]
@@ -188,7 +179,7 @@ def kl_of_gaussians(subject: _Verbs, case: Case) -> None:
 # ---- exact_posterior -----------------------------------------------------------------------------------
 
 
-def _posterior(subject: _Verbs, case: Case) -> tuple[list[np.ndarray], tuple[np.ndarray, np.ndarray], dict]:
+def _posterior(subject: Subject, case: Case) -> tuple[list[np.ndarray], tuple[np.ndarray, np.ndarray], dict]:
     """The student's (mean, cov), the right ones, and what was given."""
     D, M = case.pick((3, 2), (2, 1), (2, 3), (5, 2))
     model, x = _model(case, D, M), case.normal(case.pick(2, 4), D)
@@ -197,7 +188,7 @@ def _posterior(subject: _Verbs, case: Case) -> tuple[list[np.ndarray], tuple[np.
 
 
 @check("exact_posterior")
-def posterior_covariance_is_exact(subject: _Verbs, case: Case) -> None:
+def posterior_covariance_is_exact(subject: Subject, case: Case) -> None:
     """The posterior's covariance (M, M) is the inverse of I + WᵀW/σ², the same for every x."""
     (_, cov), (_, right), given = _posterior(subject, case)
     del given["x"]
@@ -205,7 +196,7 @@ def posterior_covariance_is_exact(subject: _Verbs, case: Case) -> None:
 
 
 @check("exact_posterior")
-def posterior_mean_is_exact(subject: _Verbs, case: Case) -> None:
+def posterior_mean_is_exact(subject: Subject, case: Case) -> None:
     """The posterior's mean (*batch, M) maximizes p(x given z) p(z)."""
     (mean, _), (right, _), given = _posterior(subject, case)
     same(mean, right, "mean", given=given, rtol=1e-8)
@@ -215,7 +206,7 @@ def posterior_mean_is_exact(subject: _Verbs, case: Case) -> None:
 
 
 @check("elbo")
-def elbo_is_exact_for_exact_posterior(subject: _Verbs, case: Case) -> None:
+def elbo_is_exact_for_exact_posterior(subject: Subject, case: Case) -> None:
     """With the exact posterior as encoder, elbo = log p(x) with any number of samples."""
     model, x = _setting(case)
     several = case.pick(3, 2, 7)
@@ -231,7 +222,7 @@ def elbo_is_exact_for_exact_posterior(subject: _Verbs, case: Case) -> None:
 
 
 @check("elbo")
-def elbo_averages_to_closed_form(subject: _Verbs, case: Case) -> None:
+def elbo_averages_to_closed_form(subject: Subject, case: Case) -> None:
     """With an encoder that is not exact, elbo averages to its closed form, below log p(x)."""
     D, M, S = case.pick((2, 1, 4), (3, 2, 4), (4, 3, 6))
     model, x, mean, std = _misfit(case, D, M)
@@ -250,7 +241,7 @@ def elbo_averages_to_closed_form(subject: _Verbs, case: Case) -> None:
 
 
 @check("elbo")
-def elbo_uses_all_samples(subject: _Verbs, case: Case) -> None:
+def elbo_uses_all_samples(subject: Subject, case: Case) -> None:
     """Averaging S samples divides the variance by S."""
     D, M, S = case.pick((2, 1, 10), (3, 2, 12))
     model, x, mean, std = _misfit(case, D, M)
@@ -271,7 +262,7 @@ def elbo_uses_all_samples(subject: _Verbs, case: Case) -> None:
 
 
 @check("elbo")
-def elbo_gradient_reaches_the_encoder(subject: _Verbs, case: Case) -> None:
+def elbo_gradient_reaches_the_encoder(subject: Subject, case: Case) -> None:
     """The gradient with respect to the encoder's parameters averages to that of the closed form."""
     D, M = case.pick((2, 1), (3, 2), (4, 3))
     model, x, mean, std = _misfit(case, D, M)
@@ -297,7 +288,7 @@ def elbo_gradient_reaches_the_encoder(subject: _Verbs, case: Case) -> None:
     )
 
 
-def _batch_shapes(subject: _Verbs, case: Case, function: str, sizes: tuple[int, ...]) -> None:
+def _batch_shapes(subject: Subject, case: Case, function: str, sizes: tuple[int, ...]) -> None:
     """Shapes of the answers; and their values, if those of a plain batch `(B, D)` are right (else a check of
     its own says so, and the shapes alone count here)."""
     D, M = case.pick((2, 1), (3, 2))
@@ -316,7 +307,7 @@ def _batch_shapes(subject: _Verbs, case: Case, function: str, sizes: tuple[int, 
 
 
 @check("elbo")
-def elbo_batch_shapes(subject: _Verbs, case: Case) -> None:
+def elbo_batch_shapes(subject: Subject, case: Case) -> None:
     """x of any shape (*batch, D) works and gives one number per example, shape (*batch)."""
     _batch_shapes(subject, case, "student:elbo", (1, case.pick(2, 5)))
 
@@ -327,7 +318,7 @@ IWAE = "student:importance_weighted_log_likelihood"
 
 
 @check("importance_weighted_log_likelihood")
-def iwae_is_exact_for_exact_posterior(subject: _Verbs, case: Case) -> None:
+def iwae_is_exact_for_exact_posterior(subject: Subject, case: Case) -> None:
     """With the exact posterior as encoder, the bound is log p(x) with any number of samples."""
     model, x = _setting(case)
     for num_samples in (1, case.pick(7, 3, 64), case.pick(130, 211, 257)):
@@ -337,7 +328,7 @@ def iwae_is_exact_for_exact_posterior(subject: _Verbs, case: Case) -> None:
 
 
 @check("importance_weighted_log_likelihood")
-def iwae_weights_average_to_evidence(subject: _Verbs, case: Case) -> None:
+def iwae_weights_average_to_evidence(subject: Subject, case: Case) -> None:
     """The mean stands inside the logarithm: exp of the bound averages to p(x), whatever the encoder."""
     model = _model(case, case.pick(2, 3, 4), 1)
     x = case.normal(len(model.b)) * 1.5
@@ -364,7 +355,7 @@ def iwae_weights_average_to_evidence(subject: _Verbs, case: Case) -> None:
 
 
 @check("importance_weighted_log_likelihood")
-def iwae_survives_tiny_likelihoods(subject: _Verbs, case: Case) -> None:
+def iwae_survives_tiny_likelihoods(subject: Subject, case: Case) -> None:
     """The bound is finite and near log p(x) where p(x) itself underflows to 0."""
     model, x = _setting(case)
     x = x + 60.0 * np.sign(case.normal(len(model.b)))
@@ -376,7 +367,7 @@ def iwae_survives_tiny_likelihoods(subject: _Verbs, case: Case) -> None:
 
 
 @check("importance_weighted_log_likelihood")
-def iwae_memory_is_bounded(subject: _Verbs, case: Case) -> None:
+def iwae_memory_is_bounded(subject: Subject, case: Case) -> None:
     """At most 100 samples of the batch are decoded at once."""
     D, M, rows = case.pick((2, 1, 12), (3, 2, 12))
     model, x = _model(case, D, M), case.normal(rows, D)
@@ -389,7 +380,7 @@ def iwae_memory_is_bounded(subject: _Verbs, case: Case) -> None:
 
 
 @check("importance_weighted_log_likelihood")
-def iwae_uses_all_samples(subject: _Verbs, case: Case) -> None:
+def iwae_uses_all_samples(subject: Subject, case: Case) -> None:
     """80 times as many samples divide the variance of the bound by about 80."""
     model = _model(case, case.pick(2, 3, 4), 1)
     x = case.normal(len(model.b)) * 1.5
@@ -412,7 +403,7 @@ def iwae_uses_all_samples(subject: _Verbs, case: Case) -> None:
 
 
 @check("importance_weighted_log_likelihood")
-def iwae_batch_shapes(subject: _Verbs, case: Case) -> None:
+def iwae_batch_shapes(subject: Subject, case: Case) -> None:
     """x of any shape (*batch, D) works and gives one number per example, shape (*batch)."""
     _batch_shapes(subject, case, IWAE, (case.pick(2, 5), case.pick(120, 104)))
 
@@ -421,7 +412,7 @@ def iwae_batch_shapes(subject: _Verbs, case: Case) -> None:
 
 
 @check("VAE")
-def vae_elbo_is_per_example(subject: _Verbs, case: Case) -> None:
+def vae_elbo_is_per_example(subject: Subject, case: Case) -> None:
     """vae.elbo(x) is the ELBO of each example: log p(x) when the encoder is exact."""
     model, x = _setting(case)
     got = subject.array(Make("student:VAE", model.parts()), "elbo", x, seed=case.integer())
@@ -429,7 +420,7 @@ def vae_elbo_is_per_example(subject: _Verbs, case: Case) -> None:
 
 
 @check("VAE")
-def vae_loss_is_minus_mean_elbo(subject: _Verbs, case: Case) -> None:
+def vae_loss_is_minus_mean_elbo(subject: Subject, case: Case) -> None:
     """vae.loss(x) = −(mean of the ELBO over the batch), one number."""
     model, x = _setting(case)
     got = subject.array(Make("student:VAE", model.parts()), "loss", x, seed=case.integer())
@@ -440,7 +431,7 @@ def vae_loss_is_minus_mean_elbo(subject: _Verbs, case: Case) -> None:
 
 
 @check("VAE")
-def vae_trains_all_parts(subject: _Verbs, case: Case) -> None:
+def vae_trains_all_parts(subject: Subject, case: Case) -> None:
     """Prior, decoder and encoder are registered, and the loss has a gradient for each of their parameters."""
     D, M = case.pick((3, 2), (4, 3))
     prior = Make("perturbed", (Make("reference", ("MixtureOfGaussiansPrior", M, 2)), case.integer()))
@@ -474,7 +465,7 @@ def _model_with_visible_latent(case: Case) -> _Model:
 
 
 @check("VAE")
-def vae_samples_follow_the_model(subject: _Verbs, case: Case) -> None:
+def vae_samples_follow_the_model(subject: Subject, case: Case) -> None:
     """vae.sample(n) draws z from the prior, then x from the decoder: n draws (n, D) from p(x)."""
     model, n = _model_with_visible_latent(case), 4000
     x = subject.array(Make("student:VAE", model.parts()), "sample", n, seed=case.integer())
@@ -491,7 +482,7 @@ def vae_samples_follow_the_model(subject: _Verbs, case: Case) -> None:
 
 
 @check("VAE")
-def vae_sample_means_are_decoder_means(subject: _Verbs, case: Case) -> None:
+def vae_sample_means_are_decoder_means(subject: Subject, case: Case) -> None:
     """vae.sample(n, mean=True) draws z from the prior and gives the decoder's means, without its noise."""
     model, n = _model_with_visible_latent(case), 3000
     vae = Make("student:VAE", model.parts())
@@ -522,7 +513,7 @@ WRONG = {2, 5, 7}  # q(x given z); the divergence reversed; "no p(x)"
 
 
 @check("wrong_lines", hidden_runs=1)
-def errors_are_found(subject: _Verbs, case: Case) -> None:
+def errors_are_found(subject: Subject, case: Case) -> None:
     """Every wrong line is named, and no right one."""
     got = subject.call("student:wrong_lines")
     if isinstance(got, np.ndarray) and got.ndim == 1:

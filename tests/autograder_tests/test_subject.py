@@ -165,3 +165,13 @@ def test_builders_are_deterministic_and_unique() -> None:
         def mlp() -> None: ...
 
     assert "mlp" in BUILDERS
+
+
+def test_a_builder_of_another_module_does_not_take_the_place_of_the_first() -> None:
+    def symbol(name: str) -> None: ...
+
+    symbol.__qualname__, symbol.__module__ = "symbol", "autograder_tests.checks.elsewhere"
+    before = BUILDERS["symbol"]
+    with pytest.raises(ValueError, match=r"autograder_tests\.builders has"):
+        builder(symbol)
+    assert BUILDERS["symbol"] is before
