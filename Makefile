@@ -11,7 +11,7 @@ export MKL_NUM_THREADS = 1
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test lab notebooks mutants build format clean
+.PHONY: help setup demo test test-slow lab notebooks mutants grade build format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -40,7 +40,10 @@ test: setup  ## All tests: style, generated files, unit tests, doctests, catalog
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/coursekit build --check
-	MPLBACKEND=agg $(BIN)/python -m pytest -n auto
+	MPLBACKEND=agg $(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: setup  ## Tests that take minutes: kills, clusters, full disks, all attacks, every mistake graded in isolation
+	MPLBACKEND=agg COURSEKIT_KILLS=20 COURSE_TEST_ALL=1 $(BIN)/python -m pytest -n auto -m slow
 
 lab: setup  ## JupyterLab with the student notebooks
 	cd course && ../$(BIN)/jupyter lab
@@ -53,6 +56,9 @@ notebooks: setup  ## Execute every notebook with its solutions; report seconds a
 
 mutants: setup  ## Mechanically made wrong variants of every solution against the checks
 	MPLBACKEND=agg $(BIN)/python -m tests.mutants
+
+grade: setup  ## Plain nbgrader against coursekit on a class of 60, measured (half an hour)
+	MPLBACKEND=agg $(BIN)/python -m benchmarks.grading
 
 format: setup  ## Format the code
 	$(BIN)/ruff check --fix .

@@ -31,3 +31,5 @@ c.GenerateFeedback.preprocessors = [
     "coursekit.nbgrader_plugins.RedactHiddenTests",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
+# Students' Markdown may hold scripts: neither feedback nor the formgrader runs them.
+c.TemplateExporter.filters = {"markdown2html": "coursekit.sanitize.page_markdown"}

@@ -16,6 +16,7 @@ from autograder_tests.catalogue import Misconception
 from autograder_tests.check import Case, Check, check
 from autograder_tests.compare import Mismatch, has_shape, require, same
 from autograder_tests.plain import Expression, Make
+from autograder_tests.remote import Remote, verdict
 from autograder_tests.report import CheckFailed, Outcome
 from autograder_tests.subject import Local, StudentError, answer_bytes
 
@@ -29,6 +30,7 @@ __all__ = [
     "Misconception",
     "Mismatch",
     "Outcome",
+    "Remote",
     "StudentError",
     "answer_bytes",
     "check",
@@ -38,6 +40,7 @@ __all__ = [
     "require",
     "same",
     "topics",
+    "verdict",
 ]
 
 

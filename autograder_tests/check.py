@@ -6,6 +6,8 @@ the report; tests, the catalogue and trusted grading call `run` with a subject o
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 import zlib
 from collections.abc import Callable
@@ -21,6 +23,10 @@ from autograder_tests.subject import Local, StudentError, Subject
 
 __all__ = ["Case", "Check", "check"]
 
+# Grading sets this variable to 0 where the student's code runs: it finds the hints itself, outside.
+HINTS = "AUTOGRADER_HINTS"
+LONGEST = 2000  # characters of each text of a report: some are the student's own, of any length
+SECRET = 1 << 32  # salts from here on are secret
 SHOWN_HINTS = 2  # that a report may list when several mistakes give the same numbers
 
 
@@ -87,8 +93,12 @@ class Check:
         return self.function.__doc__ or ""
 
     def seed(self, salt: int = 0) -> int:
-        """Visible runs draw from the check's name, so that everybody sees the same smallest example."""
-        return zlib.crc32(f"{self.id}/{salt}".encode())
+        """Visible runs draw from the check's name, so that everybody sees the same smallest example.
+
+        A secret salt keeps all its bits: of 32 the student's code could try out many.
+        """
+        text = f"{self.id}/{salt}".encode()
+        return int.from_bytes(hashlib.sha256(text).digest()) if salt >= SECRET else zlib.crc32(text)
 
     def run(self, subject: Subject, case: Case) -> Outcome:
         """Run once and say what was found: passed, failed, an error of the student's code, or still open."""
@@ -98,16 +108,16 @@ class Check:
         except NotImplementedError:
             return Outcome(**found, status="open", what="still to be answered")
         except StudentError as error:
-            what = f"your code raised {error.raised.type}: {error.raised.message}"
-            return Outcome(**found, status="error", what=what, got=error.raised.where)
+            what = f"your code raised {error.raised.type[:100]}: {error.raised.message}"
+            return Outcome(**found, status="error", what=_shown(what), got=_shown(error.raised.where))
         except Mismatch as error:
             return Outcome(
                 **found,
                 status="failed",
-                what=error.what,
-                expected=error.expected,
-                got=error.got,
-                given=error.given,
+                what=_shown(error.what),
+                expected=_shown(error.expected),
+                got=_shown(error.got),
+                given={name: _shown(text) for name, text in error.given.items()},
             )
         return Outcome(**found, status="passed", advice=tuple(case.advice))
 
@@ -119,8 +129,11 @@ class Check:
             what = f"the answer has a form that this check cannot read ({type(error).__name__}: {error})"
             return Outcome(check=self.id, title=self.title, status="failed", what=what[:500])
 
-    def grade(self, subject: Subject, *, hidden: int | None = None) -> Outcome:
-        """All runs of one cell: the visible case, or `hidden_runs` hidden ones; a failure comes with the hints that match."""
+    def grade(self, subject: Subject, *, hidden: int | None = None, explain: bool = True) -> Outcome:
+        """All runs of one cell: the visible case, or `hidden_runs` hidden ones.
+
+        A failure comes with the hints that match, unless `explain` is False: to find them takes longer than all else.
+        """
         seeds = (
             [self.seed()]
             if hidden is None
@@ -133,7 +146,7 @@ class Check:
                 self.run_safely(subject, Case(seed, hidden is not None)), hidden=hidden is not None
             )
             if outcome.status in ("failed", "error"):
-                return self.explain(outcome, subject)
+                return self.explain(outcome, subject) if explain else outcome
             if not outcome.passed:
                 return outcome
         assert outcome is not None
@@ -144,6 +157,12 @@ class Check:
 
         Where several do, the other checks of the same exercise are run for more evidence.
         """
+        try:
+            return self._explained(outcome, subject)
+        except Exception:  # answers of a form that nobody thought of are like no mistake that is known
+            return outcome
+
+    def _explained(self, outcome: Outcome, subject: Subject) -> Outcome:
         found = matches(self.names, subject, self.match_rtol)
         if len(found) > 1:
             for sibling in self.siblings():
@@ -173,12 +192,19 @@ class Check:
             raise TypeError(
                 f"{self.id} expects {len(self.names)} objects ({', '.join(self.names)}), got {len(objects)}"
             )
-        outcome = self.grade(Local(dict(zip(self.names, objects, strict=True))), hidden=hidden)
+        subject = Local(dict(zip(self.names, objects, strict=True)))
+        outcome = self.grade(subject, hidden=hidden, explain=os.environ.get(HINTS) != "0")
         if outcome.status == "open":
             raise NotImplementedError(f"{', '.join(self.names)}: still to be answered")
         show_report(outcome)
         if not outcome.passed:
             raise CheckFailed(outcome)
+
+
+def _shown(text: str) -> str:
+    """`text` as a report may show it: not at any length, and without commands to a terminal."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def check(*names: str, hidden_runs: int = 2, match_rtol: float = 1e-6) -> Callable[[Callable], Check]:

@@ -15,6 +15,7 @@ from autograder_tests.builders import mlp
 
 __all__ = ["PATIENTS", "PROPERTIES", "broken_properties", "functions", "patient"]
 
+MAX_NUMBERS = 1_000_000
 PROPERTIES = ("round trip", "forward log_det", "inverse log_det")
 
 
@@ -103,6 +104,17 @@ class _InverseShifted(_Coupling):
         return u + 0.01, log_det
 
 
+class _NothingHolds(_Coupling):
+    # Whatever is tested, it must be rejected.
+    def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        x, log_det = super().forward(u)
+        return x, log_det + 1
+
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        u, log_det = super().inverse(x)
+        return 1.5 * u + 0.1, log_det - 1
+
+
 class _Rotation(nn.Module):
     """Healthy and no coupling at all: every variable moves, log_det is 0."""
 
@@ -130,6 +142,7 @@ PATIENTS: dict[str, type[nn.Module]] = {
     "H": _LogDetAveraged,
     "I": _RightAtTheOriginOnly,
     "J": _InverseShifted,
+    "K": _NothingHolds,
 }
 
 
@@ -157,6 +170,9 @@ def functions(name: str, D: int, seed: int) -> list[Callable[[np.ndarray], list[
 
     def of(method: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[[np.ndarray], list[np.ndarray]]:
         def function(points: np.ndarray) -> list[np.ndarray]:
+            # It runs beside the checker, whose memory is not the student's to fill.
+            if np.size(points) > MAX_NUMBERS:
+                raise ValueError(f"expected at most {MAX_NUMBERS:,} numbers at once, got {np.size(points):,}")
             with torch.no_grad():
                 y, log_det = method(torch.as_tensor(points, dtype=torch.float64))
             return [y.numpy(), log_det.numpy()]

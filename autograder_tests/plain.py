@@ -21,6 +21,8 @@ Plain = Any  # recursive: see the module's docstring
 DTYPES = ("float64", "float32", "int64", "int32", "bool", "complex128")
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 32
+# Parsed, a header takes thirty times its bytes; numbers travel behind it, in arrays.
+MAX_HEADER = 4 << 20
 
 
 class WireError(ValueError):
@@ -49,12 +51,18 @@ class Expression:
 
     text: str
 
+    def __post_init__(self) -> None:
+        _must_be(str, self.text)
+
 
 @dataclass(frozen=True)
 class Opaque:
     """Something that does not cross: only the name of its type does."""
 
     type: str
+
+    def __post_init__(self) -> None:
+        _must_be(str, self.type)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,13 @@ class Raised:
     message: str
     where: str = ""
     open: bool = False
+
+    def __post_init__(self) -> None:
+        _must_be(tuple, self.types)
+        if not self.types:
+            raise TypeError("expected the name of an exception")
+        _must_be(str, *self.types, self.message, self.where)
+        _must_be(bool, self.open)
 
     @property
     def type(self) -> str:
@@ -84,6 +99,13 @@ class Request:
     kwargs: dict = field(default_factory=dict)
     grad: tuple = ()
     seed: int = 0
+
+
+def _must_be(kind: type, *values: Any) -> None:
+    # These records come from the other side, too.
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
 # Every dataclass that crosses, by the tag that marks it in the JSON header.
@@ -145,6 +167,8 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES) -> Plain:
     (size,) = struct.unpack_from("<Q", data)
     if size > len(data) - 8:
         raise WireError(f"expected a header of {size} bytes, got {len(data) - 8}")
+    if size > MAX_HEADER:
+        raise WireError(f"expected a header of at most {MAX_HEADER} bytes, got {size}")
     try:
         header = json.loads(data[8 : 8 + size])
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -169,6 +193,8 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES) -> Plain:
             raise WireError("nested too deeply")
         if isinstance(h, list):
             return [unpack(w, depth + 1) for w in h]
+        if isinstance(h, str) and not h.isascii():
+            return h.encode("utf-8", "replace").decode()  # half of a surrogate pair, which no file can hold
         if not isinstance(h, dict):
             return h
         tag = h.get("")
@@ -188,8 +214,8 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES) -> Plain:
         value = unpack(header)
     except WireError:
         raise
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise WireError(f"malformed message: {type(error).__name__}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WireError(f"malformed message: {type(error).__name__}: {error}"[:500]) from None
     if offset != len(data):
         raise WireError(f"expected {offset} bytes, got {len(data)}")
     return value

@@ -7,10 +7,14 @@ Whatever comes back is data, decoded with every size checked: it can be wrong, n
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from autograder_tests import plain
+from autograder_tests.check import SECRET
 from autograder_tests.plain import Plain, Raised, Request
 from autograder_tests.report import Outcome
 from autograder_tests.subject import Outside, Subject
@@ -35,6 +39,7 @@ class Remote(Subject):
         self.record: list[tuple[Request, Outside | None, Plain]] = []
         self._connect = connect
         self._transport: Transport | None = None
+        self._lost: Raised | None = None
         self._other: Remote | None = None
 
     def ask(self, request: Request, outside: Outside | None = None) -> Plain:
@@ -49,13 +54,19 @@ class Remote(Subject):
                     return plain.encode(outside(k, values))
             raise plain.WireError("expected [k, arguments] of a function of the checker's")
 
+        if self._lost is not None:
+            return self._lost
+        # The process died, took too long, or sent what is no answer: the student's doing, in each case.
         try:
             if self._transport is None:
                 self._transport = self._connect()
             return plain.decode(self._transport(plain.encode(request), serve))
-        except (RuntimeError, OSError, plain.WireError) as error:
-            # The process died, took too long, or sent what is no answer: the student's doing, in each case.
+        except plain.WireError as error:
             return Raised((type(error).__name__, "RuntimeError"), str(error)[:2000])
+        except (RuntimeError, OSError) as error:
+            # Not asked again: each further request could take as long.
+            self._lost = Raised((type(error).__name__, "RuntimeError"), str(error)[:2000])
+            return self._lost
 
     def fresh(self) -> Remote:
         if self._other is None:
@@ -64,12 +75,16 @@ class Remote(Subject):
         return self._other
 
 
-def verdict(assignment: str, check_id: str, subject: Subject, seed: int | None = None) -> Outcome:
-    """What a check finds on secret inputs: the outcome that points are given for.
+def verdict(
+    assignment: str, check_id: str, connect: Callable[[], Transport], seed: int | None = None
+) -> Outcome:
+    """What a check finds on the visible case and then on secret inputs: the outcome that points are given for.
+
+    A failed outcome that is `hidden` says that the student could not see the failure.
 
     Args:
         assignment, check_id: which check; its id is the grade id of the test cell.
-        subject: a `Remote`, where the code is not to be trusted.
+        connect: makes a transport to a new process that holds the student's code, as for `Remote`.
         seed: of the inputs; drawn from the system's entropy by default.
 
     Raises:
@@ -77,6 +92,11 @@ def verdict(assignment: str, check_id: str, subject: Subject, seed: int | None =
     """
     from autograder_tests import checks_of
 
-    # The lowest numbers are those of the notebooks' hidden tests.
-    hidden = 1000 + (secrets.randbits(60) if seed is None else seed)
-    return checks_of(assignment)[check_id].grade(subject, hidden=hidden)
+    check, subject = checks_of(assignment)[check_id], Remote(connect)
+    # Wrong answers may be NaN or of any type: what numpy thinks of that is nobody's business.
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcome = check.grade(subject)
+        if not outcome.passed:
+            return outcome
+        return check.grade(subject, hidden=SECRET + (secrets.randbits(128) if seed is None else seed))

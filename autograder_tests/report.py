@@ -41,6 +41,9 @@ class Outcome:
     def __str__(self) -> str:
         return render(self)
 
+    def _repr_html_(self) -> str:
+        return Report(self)._repr_html_()
+
 
 def _head(outcome: Outcome) -> str:
     return HEADS[outcome.status] + (" on hidden cases" if outcome.hidden else "")

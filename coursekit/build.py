@@ -104,6 +104,7 @@ def stray(course: Course) -> list[str]:
     """Files among the generated ones that no source makes, one text each."""
     names = course.assignments()
     made = {course.source_notebook(n) for n in names} | {course.release_notebook(n) for n in names}
+    made.add(course.release_dir / "README.md")  # written by hand, for students
     found = [p for p in _files(course.release_dir) if p not in made]
     # Beside a source notebook nbgrader would copy any file into its release.
     for folder in sorted(p for p in course.source_dir.glob("*") if p.is_dir() and not _hidden(p.name)):

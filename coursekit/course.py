@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -67,6 +68,11 @@ class Course:
         """Environment that cutting a notebook's training loops short; empty when the course has none."""
         cut = self.settings.get("training-cut")
         return {cut["variable"]: str(cut["steps"])} if cut else {}
+
+    @property
+    def grading_env(self) -> dict[str, str]:
+        """Environment of the notebooks that are graded: the training cut and what the course says beside it."""
+        return {**self.training_cut, **self.settings.get("grading-environment", {})}
 
     def assignments(self) -> list[str]:
         """Names of all assignments: the stems of the sources, sorted."""
@@ -139,7 +145,8 @@ def atomic_write(path: Path, data: bytes) -> bool:
     if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # As long as `path` may be, and no other process's, on whatever machine it runs.
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         part.write_bytes(data)
         os.replace(part, path)

@@ -16,6 +16,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
+from coursekit.isolate.limits import ONE_THREAD
+
 __all__ = ["Limits", "Run", "execute"]
 
 # Names of the errors that stand in for what a cell could not say itself.
@@ -175,11 +177,10 @@ def _environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
             "MPLCONFIGDIR",
         )
     }
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     # A backend chosen for scripts (`agg` in a Makefile) would make every figure of a notebook vanish without a word.
     inherited = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
-    return {**threads, **inherited, **private, **quiet, **extra}
+    return {**ONE_THREAD, **inherited, **private, **quiet, **extra}
 
 
 def _peak_mb(pid: int | None) -> float | None:

@@ -1,258 +1,360 @@
 """Grade a class: what was handed in and has changed; write gradebook, notebooks, feedback and a table.
 
-Everything stands in the class folder: `submitted/STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb` is read;
-`gradebook.db`, `autograded/`, `feedback/`, `scores/ASSIGNMENT.csv`, `results/ASSIGNMENT/STUDENT.json` and
-`releases/` are written.
+Submissions go to a pool as bytes and come back as results; this process alone writes. Each result is kept in a file first and
+applied to the gradebook in one transaction then: a run that is stopped anywhere goes on where it was, and a second one grades
+only what has changed.
 
 `coursekit grade --json` prints a list of `{assignment, submissions}`; a submission has
 
     student, status, message    status is graded, stopped, not graded (0 points) or error (not in the gradebook)
     points, max_points, needs_manual    from the gradebook, scores given by hand included
     release, flags              what it was graded by, and what a grader may want to look at
-    seconds, peak_mb, reused    of the run; reused when the kept result was taken
+    seconds, cpu_seconds, peak_mb, isolation    of the run
+    reused                      the kept result was taken
     feedback                    path of the page, or null
-    cells                       a list of {id, kind, status, points, max_points, report}
+    cells                       a list of {id, kind, status, points, max_points, report, claimed, hidden, hints, misconceptions}
 
 of which an error has the first three alone.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
-import stat
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+import errno
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
-from coursekit.course import Course, atomic_write
+from coursekit.class_folder import ClassFolder
+from coursekit.cluster import Cluster
+from coursekit.course import Course
 from coursekit.errors import CourseError
-from coursekit.execute import Limits
-from coursekit.feedback import FeedbackWriter
-from coursekit.gradebook import GradebookWriter, Standing
-from coursekit.grading import Bundle, Result, grade_submission, refuse
+from coursekit.gradebook import GradebookGoneError, GradebookWriter, Standing
+from coursekit.grading import Bundle, Result, refuse
+from coursekit.isolate.launch import best
+from coursekit.isolate.limits import Limits
+from coursekit.isolate.setup import Setup
+from coursekit.pages import write_pages
+from coursekit.pool import Here, Local, LostError, Pool, results_of
+from coursekit.processes import Processes
 from coursekit.releases import bundle_of
-from coursekit.submission import MAX_BYTES
 
-__all__ = ["Graded", "grade_assignment", "students_of"]
+__all__ = ["Crew", "Graded", "Options", "database_of", "grade_assignment"]
+
+# Going on would lose every further result in the same way.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# nbgrader's column; SQLite would take more, PostgreSQL not.
+_MAX_ID = 128
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade.
+
+    Attributes:
+        limits: of each notebook.
+        isolation: a launcher's name, or `auto`.
+        workers: processes on this machine; 0 is this one.
+        scheduler: address of a Dask cluster that grades instead.
+        db: address of the gradebook; a SQLite file in the class folder by default.
+        force: also what has not changed.
+        feedback: write pages.
+        whole: also run the cells that no point depends on.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    isolation: str = "auto"
+    workers: int = 1
+    scheduler: str | None = None
+    db: str | None = None
+    force: bool = False
+    feedback: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Graded:
-    """One student's submission after grading. `result` is None when grading itself failed; `message` says why."""
+    """One student's submission after grading; the result is without its notebook, which is in a file.
+
+    `result` is None when grading itself failed, `standing` when the gradebook refused; `message` says why.
+    """
 
     student: str
     result: Result | None
     standing: Standing | None
     message: str
-    reused: bool
-    feedback: Path | None
+    reused: bool = False
+    feedback: Path | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether it was run now: not reused, and not refused as it was read."""
+        return not self.reused and (self.result is None or bool(self.result.isolation))
 
     @property
     def status(self) -> str:
         """`graded`, `stopped`, `not graded` (0 points) or `error` (not in the gradebook)."""
-        return self.result.status if self.result else "error"
+        return self.result.status if self.result and self.standing else "error"
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; paths as text, the notebook left out."""
         row: dict[str, Any] = {"student": self.student, "status": self.status, "message": self.message}
         if self.result and self.standing:
+            names = ("release", "seconds", "cpu_seconds", "peak_mb", "isolation")
+            row |= {name: getattr(self.result, name) for name in names}
             row |= {
                 "points": self.standing.points,
                 "max_points": self.standing.max_points,
                 "needs_manual": self.standing.needs_manual,
-                "release": self.result.release,
                 "flags": list(self.result.flags),
-                "seconds": self.result.seconds,
-                "peak_mb": self.result.peak_mb,
                 "reused": self.reused,
                 "feedback": str(self.feedback) if self.feedback else None,
-                "cells": [vars(c) for c in self.result.cells],
+                "cells": [asdict(c) for c in self.result.cells],
             }
         return row
 
 
-def students_of(class_dir: Path, assignment: str) -> list[str]:
-    """The students who handed in something for `assignment`, sorted.
+def database_of(class_dir: Path, db: str | None) -> str:
+    """Address of a class's gradebook."""
+    return db or f"sqlite:///{class_dir / 'gradebook.db'}"
+
+
+class Crew:
+    """The processes of a run, started when they are first needed and used for all of its assignments.
+
+    A context manager that leaves no process behind.
 
     Raises:
-        CourseError: when the class has no folder `submitted`.
+        CourseError: when the first submission comes and nothing isolates here, or no cluster is found.
     """
-    folder = class_dir / "submitted"
-    if not folder.is_dir():
-        raise CourseError(f"no submissions: {folder} is not there")
-    names = sorted(e.name for e in os.scandir(folder) if not e.name.startswith("."))
-    return [n for n in names if os.path.lexists(folder / n / assignment)]
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._stack = contextlib.ExitStack()
+        self._pool: Pool | None = None
+        self._pages: Processes | None = None
+
+    def pool(self, bundle: Bundle) -> Pool:
+        """Where submissions are graded; `bundle` is what to get ready for."""
+        if self._pool is None:
+            self._pool = self._stack.enter_context(self._make_pool(bundle))
+        return self._pool
+
+    def pages(self) -> Processes | None:
+        """Where feedback pages are made; None is this process."""
+        if self._pages is None and self.options.workers:
+            self._pages = self._stack.enter_context(Processes(self.options.workers))
+        return self._pages
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def _make_pool(self, bundle: Bundle) -> Pool:
+        options = self.options
+        if options.scheduler is not None:
+            return Cluster(options.isolation, options.scheduler)
+        # Whether anything isolates is said before the first worker starts, and by one of them only.
+        launcher = best(options.isolation, Setup(bundle.preload, bundle.checks))
+        launcher.close()
+        return Local(launcher.name, options.workers, bundle) if options.workers else Here(launcher.name)
 
 
 def grade_assignment(
     course: Course,
     class_dir: Path,
     name: str,
+    options: Options | None = None,
     *,
     students: Sequence[str] = (),
-    limits: Limits | None = None,
-    force: bool = False,
-    progress: Callable[[str, int, int], None] = lambda student, done, total: None,
+    progress: Callable[[Graded, int, int], None] = lambda row, done, total: None,
+    crew: Crew | None = None,
 ) -> list[Graded]:
     """Grade the submissions of assignment `name`, or of some students; a broken one stops no other.
 
-    A submission that has not changed since it was graded is not run again unless `force`.
+    A submission that has not changed since it was graded is not run again unless `force`. `progress` is called with each row as
+    it comes, how many there are by then, and how many there will be. `crew` has the processes, if there is one already.
 
     Raises:
-        CourseError: when there is nothing to grade, or the source, a release or the gradebook is unusable.
+        CourseError: when there is nothing to grade, or the source, a release or the gradebook is unusable; when nothing isolates
+            here, nothing can be written, or the workers are lost: what has been graded until then is kept.
     """
-    found = students_of(class_dir, name)
+    if crew is None:
+        with Crew(options or Options()) as crew:
+            return grade_assignment(
+                course, class_dir, name, crew.options, students=students, progress=progress, crew=crew
+            )
+    options = crew.options
+    folder = ClassFolder(class_dir, name)
+    found = folder.students()
     absent = sorted(set(students) - set(found))
     if absent:
         raise CourseError(f"{', '.join(absent)} handed in nothing for {name}")
     chosen = [s for s in found if not students or s in students]
     if not chosen:
         raise CourseError(f"nobody handed in {name}: no {class_dir / 'submitted'}/STUDENT/{name}")
-    bundle = bundle_of(course, class_dir, name, limits or Limits())
-    db_url = f"sqlite:///{class_dir / 'gradebook.db'}"
-    graded: list[Graded] = []
-    with GradebookWriter(db_url, course.course_id) as writer:
-        writer.register(name, bundle.templates[bundle.current])
-        batch = _Batch(class_dir, bundle, writer, FeedbackWriter(course, class_dir, db_url), force)
-        for number, student in enumerate(chosen):
-            progress(student, number, len(chosen))
-            graded.append(batch.grade(student))
-        progress("", len(chosen), len(chosen))
-        _write_scores(class_dir, name, writer)
+    batch = None
+    try:
+        folder.check_writable()
+        bundle = bundle_of(course, class_dir, name, options.limits, whole=options.whole)
+        with GradebookWriter(database_of(class_dir, options.db), course.course_id) as writer:
+            writer.register(name, bundle.templates[bundle.current])
+            batch = _Batch(folder, bundle, writer, options.force, len(chosen), progress)
+            batch.take(chosen, crew)
+            graded = batch.finished()
+            marks = writer.marks(name)
+            folder.write_scores(writer.standings(name))
+    except GradebookGoneError as error:
+        if batch is None:
+            raise
+        raise GradebookGoneError(f"{error}; {batch.kept}") from error
+    except OSError as error:
+        if error.errno not in (*_NO_ROOM, errno.EACCES, errno.EPERM):
+            raise
+        reason = f"{error.strerror}: {error.filename or class_dir}"
+        kept = f"; {batch.kept}" if batch else ""
+        raise CourseError(f"the class folder cannot be written ({reason}){kept}") from error
+    if options.feedback:
+        wanted = {g.student: marks[g.student] + batch.contents[g.student] for g in graded if g.standing}
+        graded = _with_pages(graded, write_pages(course, folder, writer.db_url, wanted, crew.pages()))
     return graded
 
 
 class _Batch:
-    """What the submissions of one run share."""
+    """The submissions of one run."""
 
     def __init__(
-        self, class_dir: Path, bundle: Bundle, writer: GradebookWriter, feedback: FeedbackWriter, force: bool
+        self,
+        folder: ClassFolder,
+        bundle: Bundle,
+        writer: GradebookWriter,
+        force: bool,
+        total: int,
+        progress: Callable[[Graded, int, int], None],
     ) -> None:
-        self.class_dir, self.bundle, self.writer = class_dir, bundle, writer
-        self.feedback, self.force = feedback, force
-        template = nbformat.reads(bundle.templates[bundle.current], as_version=4)
-        self.known = {c.metadata.nbgrader.grade_id for c in template.cells if "nbgrader" in c.metadata}
+        self.folder, self.bundle, self.writer, self.force = folder, bundle, writer, force
+        self.total, self.progress = total, progress
+        self.applied = writer.applied(bundle.assignment)
+        self.rows: dict[str, Graded] = {}
+        self.notes: dict[str, str] = {}
+        self.contents: dict[str, str] = {}  # what changes with a result's notebook
+        self.waiting: list[str] = []  # kept, and not yet in the gradebook
+        self.trouble = ""
 
-    def grade(self, student: str) -> Graded:
-        """Grade one submission and write all that comes of it; an error becomes a line of text."""
+    def take(self, students: Sequence[str], crew: Crew) -> None:
+        """Grade what has changed and keep all that comes of it."""
+        jobs = self._jobs(students)
+        first = next(jobs, None)
+        if first is None:  # nothing to run: no pool needed
+            return
+
+        def again() -> Iterator[tuple[str, bytes]]:
+            yield first
+            yield from jobs
+
         try:
-            return self._grade(student)
-        except Exception as error:  # whatever it is, the others must be graded
-            reason = str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
-            return Graded(student, None, None, " ".join(reason.split())[:300], False, None)
+            for student, found in results_of(crew.pool(self.bundle), self.bundle, again()):
+                if isinstance(found, BaseException):
+                    self._row(Graded(student, None, None, _words(found)))
+                else:
+                    self._finish(student, Result.from_json(found), reused=False)
+        except LostError as error:
+            raise LostError(f"{error}; {self.kept}") from None
 
-    def _grade(self, student: str) -> Graded:
+    @property
+    def kept(self) -> str:
+        """How far it has come, for a message that says why it went no further."""
+        done = sum(row.result is not None for row in self.rows.values())
+        return f"{done} of {self.total} are graded and kept: run again"
+
+    def finished(self) -> list[Graded]:
+        """All rows, sorted by student, after a last try to apply what the gradebook has refused."""
+        again, self.waiting, self.trouble = self.waiting, [], ""
+        for student in again:
+            result = self.folder.result(student)
+            if result is not None:
+                self._apply(student, result, reused=False)
+        return [self.rows[s] for s in sorted(self.rows)]
+
+    def _jobs(self, students: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """What must run; the rest is dealt with on the way."""
         name = self.bundle.assignment
-        before = _stored(self.class_dir, name, student)
-        data, reason, note = _read(self.class_dir / "submitted" / student, name)
-        key = self.bundle.key(data if data is not None else reason.encode())
-        reused = before is not None and before.key == key and not self.force
-        if before is not None and reused:
-            result = before
-        elif data is None:
-            result = refuse(reason, self.bundle, key)
-        else:
-            result = grade_submission(data, self.bundle)
-        flags = tuple(f for f in (note,) if f and f not in result.flags)
-        if flags:
-            result = Result(**{**vars(result), "flags": (*flags, *result.flags)})
-        changed = before is None or before.key != key
-        stamp = _timestamp(self.class_dir / "submitted" / student / name)
-        self.writer.apply(student, result, changed=changed and before is not None, timestamp=stamp)
-        path = self.class_dir / "autograded" / student / name / f"{name}.ipynb"
-        atomic_write(path, result.notebook.encode("utf-8"))
-        _store(self.class_dir, student, result)
-        page, message = None, result.message
+        for student in students:
+            if len(student) > _MAX_ID:
+                message = f"expected a student's id of at most {_MAX_ID} characters, got {len(student)}"
+                self._row(Graded(student, None, None, message))
+                continue
+            handed_in = self.folder.read(student)
+            data = handed_in.data
+            key = self.bundle.key(data if data is not None else handed_in.reason.encode())
+            before = self.folder.result(student)
+            self.notes[student] = handed_in.note
+            if before is not None and before.key == key and before.assignment == name and not self.force:
+                self._finish(student, before, reused=True)
+            elif data is None:
+                self._finish(student, refuse(handed_in.reason, self.bundle, key), reused=False)
+            else:
+                yield student, data
+
+    def _finish(self, student: str, result: Result, *, reused: bool) -> None:
+        """Keep a result, then apply it."""
+        note = self.notes.pop(student, "")
+        if note and note not in result.flags:
+            result = replace(result, flags=(note, *result.flags))
         try:
-            page = self.feedback.write(student, result, self.known)
-        except Exception as error:  # a page that cannot be made costs no points
-            message = f"{message}; no feedback: {type(error).__name__}: {error}".removeprefix("; ")
-        return Graded(student, result, self.writer.standing(student, name), message, reused, page)
+            self.folder.keep(student, result)
+            self.folder.keep_notebook(student, result)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise
+            self._row(Graded(student, None, None, _words(error)))
+            return
+        self._apply(student, result, reused=reused)
+
+    def _apply(self, student: str, result: Result, *, reused: bool) -> None:
+        bare = replace(result, notebook="")
+        self.contents[student] = hashlib.sha256(result.notebook.encode("utf-8", "replace")).hexdigest()
+        if self.trouble:  # each further try would wait as long as the first
+            self.waiting.append(student)
+            self._row(Graded(student, bare, None, self.trouble, reused))
+            return
+        try:
+            if self.applied.get(student) == result.key and reused:
+                standing = self.writer.standing(student, result.assignment)
+            else:
+                stamp = self.folder.timestamp(student)
+                standing = self.writer.apply(student, result, timestamp=stamp)
+        except GradebookGoneError as error:
+            self.trouble = f"graded and kept, but not in the gradebook: {_words(error)}; run again"
+            self.waiting.append(student)
+            self._row(Graded(student, bare, None, self.trouble, reused))
+        except Exception as error:  # whatever it is, the others must be graded
+            self._row(Graded(student, bare, None, _words(error), reused))
+        else:
+            self._row(Graded(student, bare, standing, result.message, reused))
+
+    def _row(self, graded: Graded) -> None:
+        self.rows[graded.student] = graded
+        self.progress(graded, len(self.rows), self.total)
 
 
-def _read(folder: Path, name: str) -> tuple[bytes | None, str, str]:
-    """The submitted notebook's bytes, or None and why not; and a note for the grader. No link is followed."""
-    inner = folder / name
-    for link in (folder, inner):
-        if link.is_symlink():
-            return None, f"{link.name} is a symbolic link, which is not followed", ""
-    if not inner.is_dir():
-        return None, f"{name} is a file, not a folder", ""
-    path, note = inner / f"{name}.ipynb", ""
-    if not os.path.lexists(path):
-        others = sorted(p for p in inner.glob("*.ipynb") if not p.is_symlink())
-        if len(others) != 1:
-            return None, f"{name}.ipynb is missing ({len(others)} other notebooks are there)", ""
-        path, note = others[0], f"renamed: {others[0].name}"
-    if path.is_symlink():
-        return None, f"{path.name} is a symbolic link, which is not followed", ""
-    try:
-        # Between the test and here the file could have become a link, a pipe or a device.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None, f"{path.name} is not a regular file", ""
-            return file.read(MAX_BYTES + 1), "", note
-    except OSError as error:
-        return None, f"{path.name} cannot be read: {error.strerror}", ""
+def _with_pages(graded: list[Graded], pages: dict[str, Path | str]) -> list[Graded]:
+    """The rows with their feedback pages; one that could not be made costs no points."""
+    made = []
+    for row in graded:
+        page = pages.get(row.student)
+        if isinstance(page, Path):
+            row = replace(row, feedback=page)
+        elif page is not None:
+            row = replace(row, message=f"{row.message}; no feedback: {page}".removeprefix("; "))
+        made.append(row)
+    return made
 
 
-def _timestamp(folder: Path) -> str | None:
-    """When it was handed in, from the file that `nbgrader submit` writes."""
-    path = folder / "timestamp.txt"
-    try:
-        return None if path.is_symlink() else path.read_text(encoding="utf-8")[:100].strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _result_path(class_dir: Path, name: str, student: str) -> Path:
-    return class_dir / "results" / name / f"{student}.json"
-
-
-def _store(class_dir: Path, student: str, result: Result) -> None:
-    data = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True)
-    atomic_write(_result_path(class_dir, result.assignment, student), data.encode("utf-8"))
-
-
-def _stored(class_dir: Path, name: str, student: str) -> Result | None:
-    """The result of an earlier run, None when there is none or it cannot be used."""
-    try:
-        text = _result_path(class_dir, name, student).read_text(encoding="utf-8")
-        return Result.from_json(json.loads(text))
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _write_scores(class_dir: Path, name: str, writer: GradebookWriter) -> None:
-    """`scores/ASSIGNMENT.csv`: a row a student, all who were ever graded, with a column a graded cell."""
-    rows = []
-    for path in sorted((class_dir / "results" / name).glob("*.json")):
-        result = _stored(class_dir, name, path.stem)
-        if result is not None and writer.has(path.stem, name):
-            rows.append((path.stem, result, writer.standing(path.stem, name)))
-    # In the notebook's order, then what only another release has.
-    known = {c for _, _, standing in rows for c in standing.cells}
-    cells = [c for c in dict.fromkeys(c.id for _, result, _ in rows for c in result.cells) if c in known]
-    cells += sorted(known - set(cells))
-    head = ["student", "status", "points", "max_points", "needs_manual", "release", "flags", "message"]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*head, *cells])
-    for student, result, standing in rows:
-        summary = [standing.points, standing.max_points, int(standing.needs_manual), result.release]
-        notes = [_plain("; ".join(result.flags)), _plain(result.message)]
-        points = [standing.cells.get(c, "") for c in cells]
-        table.writerow([_plain(student), result.status, *summary, *notes, *points])
-    atomic_write(class_dir / "scores" / f"{name}.csv", text.getvalue().encode("utf-8"))
-
-
-def _plain(text: str) -> str:
-    """`text` as a spreadsheet shows it: one that begins like a formula gets a quote before it."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+def _words(error: BaseException) -> str:
+    text = str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]

@@ -6,7 +6,7 @@
     kind        perfect, partial, blank, wrong, crash, loop, or warns
     exercise    the exercise that is wrong, crashes or loops; null otherwise
     misconception, hint    of a wrong one; null otherwise
-    status      what grading must say: graded, or stopped
+    status      what grading must say: graded
     full        tests that must give all their points
     zero        tests that must give none
     some        tests of which at least one must lose points (of a wrong exercise: its own tests)
@@ -31,7 +31,7 @@ from coursekit.regions import without_markers
 from coursekit.releases import keep_release
 from coursekit.source import notebook_bytes
 
-__all__ = ["DEFAULT_SIZE", "Student", "new_class"]
+__all__ = ["DEFAULT_SIZE", "Paper", "Student", "new_class"]
 
 DEFAULT_SIZE = 18
 LOOP = "while True:\n    pass\n"
@@ -71,7 +71,7 @@ def new_class(course: Course, class_dir: Path, *, size: int = DEFAULT_SIZE, seed
         )
     _clear(class_dir)
     rng = random.Random(seed)
-    papers = [_Paper(course, name) for name in course.select([])]
+    papers = [Paper(course, name) for name in course.select([])]
     ids = [f"s{number}" for number in sorted(rng.sample(range(210_000, 250_000), size))]
     rng.shuffle(ids)
     made = []
@@ -98,7 +98,7 @@ def new_class(course: Course, class_dir: Path, *, size: int = DEFAULT_SIZE, seed
     return students
 
 
-class _Paper:
+class Paper:
     """An assignment as students get it, with its solutions at hand."""
 
     def __init__(self, course: Course, name: str) -> None:
@@ -149,12 +149,10 @@ class _Paper:
         return self._student(student, "blank", zero=self.others()), self.notebook({})
 
     def crash(self, student: str) -> tuple[Student, NotebookNode]:
-        """An answer ends the process: what was tested before counts, nothing after."""
-        at = len(self.exercises) // 2
-        exercise = self.exercises[at]
+        """An answer ends the process: it is lost, and nothing else."""
+        exercise = self.exercises[len(self.exercises) // 2]
         answers = {**self.answers, exercise: "import os\n\nos._exit(1)\n"}
-        done, lost = self.of(*self.exercises[:at]), self.of(*self.exercises[at:])
-        made = self._student(student, "crash", exercise, status="stopped", full=done, zero=lost)
+        made = self._student(student, "crash", exercise, full=self.others(exercise), zero=self.of(exercise))
         return made, self.notebook(answers)
 
     def loop(self, student: str) -> tuple[Student, NotebookNode]:
@@ -201,18 +199,18 @@ class _Paper:
 
 
 _KINDS = {
-    "perfect": _Paper.perfect,
-    "partial": _Paper.partial,
-    "blank": _Paper.blank,
-    "crash": _Paper.crash,
-    "loop": _Paper.loop,
-    "warns": _Paper.warns,
+    "perfect": Paper.perfect,
+    "partial": Paper.partial,
+    "blank": Paper.blank,
+    "crash": Paper.crash,
+    "loop": Paper.loop,
+    "warns": Paper.warns,
 }
 
 
-def _wrong_ones(papers: list[_Paper], number: int, course: Course) -> Iterator[tuple[_Paper, object]]:
+def _wrong_ones(papers: list[Paper], number: int, course: Course) -> Iterator[tuple[Paper, object]]:
     """`number` misconceptions: one assignment after the other, in each one exercise after the other."""
-    queues: list[tuple[_Paper, list[object]]] = []
+    queues: list[tuple[Paper, list[object]]] = []
     for paper in papers:
         try:
             known = list(course.checks_module().misconceptions(paper.name))

@@ -16,7 +16,8 @@ from nbformat import NotebookNode
 
 from coursekit.course import Course, atomic_write
 from coursekit.execute import Limits, execute
-from coursekit.releases import code_hash
+from coursekit.packages import packages_hash
+from coursekit.releases import own_packages
 from coursekit.score import plain_text
 from coursekit.source import notebook_bytes
 
@@ -58,7 +59,7 @@ def run_notebook(course: Course, name: str, *, force: bool = False) -> NotebookR
     """
     nb = course.source(name)
     source = notebook_bytes(nb)
-    key = hashlib.sha256(source + code_hash(course).encode()).hexdigest()[:16]
+    key = hashlib.sha256(source + packages_hash(own_packages(course)).encode()).hexdigest()[:16]
     folder = course.root / "build" / "notebooks"
     path, note = folder / name / f"{key}.ipynb", folder / name / f"{key}.json"
     if not force and path.is_file() and note.is_file():

@@ -17,8 +17,11 @@ from coursekit.regions import marked_lines
 from coursekit.source import defined_names
 from coursekit.submission import Submission, SubmittedCell
 
-__all__ = ["Rebuilt", "rebuild", "visible_source"]
+__all__ = ["Rebuilt", "printable", "rebuild", "visible_source"]
 
+MAX_UNKNOWN = 20  # flags about ids that nobody knows: one for each of 5,000 cells would bury the others
+# A page takes a raw cell without a kind for HTML of its own.
+_NOT_HTML = {"raw_mimetype": "text/plain"}
 _MAKE = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 
 
@@ -39,6 +42,15 @@ def visible_source(cell: NotebookNode) -> str:
     return "\n".join(line for _, line, kind in marked_lines(cell.source) if kind is None)
 
 
+def printable(text: str) -> str:
+    """`text` without line ends and terminal commands: flags are lines of a table.
+
+    >>> printable("a\\nb\\x1b[2J")
+    'a?b?[2J'
+    """
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def rebuild(template: NotebookNode, submission: Submission) -> Rebuilt:
     """Put a submission's answers into `template`, the release with its hidden tests still in it.
 
@@ -56,10 +68,12 @@ def rebuild(template: NotebookNode, submission: Submission) -> Rebuilt:
             cells.append(_filled(matcher.template[name], cell))
         elif index in matcher.duplicates:
             # Kept for a grader to read, but not run: it would overwrite the answer that counts.
-            cells.append(new_raw_cell(source=cell.source, id=f"s-{index}"))
+            cells.append(new_raw_cell(source=cell.source, id=f"s-{index}", metadata=_NOT_HTML.copy()))
         else:
             cells.append(_plain(cell, index))
     flags = [*submission.flags, *matcher.flags]
+    if matcher.unknown > MAX_UNKNOWN:
+        flags.append(f"unknown id: and {matcher.unknown - MAX_UNKNOWN} more")
     missing = [name for name in matcher.owned if name not in winners]
     flags += [f"missing: {name}" for name in missing]
     _insert(cells, missing, template)
@@ -82,6 +96,7 @@ class _Matcher:
         self.taken: set[int] = set()
         self.duplicates: set[int] = set()
         self.flags: list[str] = []
+        self.unknown = 0
 
     def match(self) -> dict[str, int]:
         """Template cell id → index of the submitted cell that counts."""
@@ -109,7 +124,9 @@ class _Matcher:
                 continue
             name = self.by_grade_id.get(cell.grade_id)
             if name is None:
-                self.flags.append(f"unknown id: {cell.grade_id[:80]}")
+                self.unknown += 1
+                if self.unknown <= MAX_UNKNOWN:
+                    self.flags.append(f"unknown id: {printable(cell.grade_id[:80])}")
             elif self._another_answer(name, cell):
                 self.flags.append(f"swapped id: {cell.grade_id}")
             else:
@@ -177,6 +194,8 @@ def _filled(own: NotebookNode, cell: SubmittedCell) -> NotebookNode:
 
 def _plain(cell: SubmittedCell, name: int | str) -> NotebookNode:
     made = _MAKE[cell.cell_type](source=cell.source, id=name if isinstance(name, str) else f"s-{name}")
+    if cell.cell_type == "raw":
+        made.metadata = NotebookNode(_NOT_HTML)
     if cell.attachments:
         made.attachments = NotebookNode(copy.deepcopy(cell.attachments))
     return made

@@ -6,7 +6,6 @@ fetched the notebook before a correction is graded by what they were given.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import nbformat
@@ -14,11 +13,13 @@ import nbformat
 from coursekit.build import release_of
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
-from coursekit.execute import Limits
 from coursekit.grading import Bundle
+from coursekit.isolate.limits import Limits
+from coursekit.packages import packages_hash
+from coursekit.references import allowed_names
 from coursekit.source import notebook_bytes
 
-__all__ = ["bundle_of", "code_hash", "keep_release"]
+__all__ = ["bundle_of", "keep_release", "own_packages"]
 
 
 def keep_release(course: Course, class_dir: Path, name: str) -> str:
@@ -29,12 +30,13 @@ def keep_release(course: Course, class_dir: Path, name: str) -> str:
     return release
 
 
-def bundle_of(course: Course, class_dir: Path, name: str, limits: Limits) -> Bundle:
+def bundle_of(course: Course, class_dir: Path, name: str, limits: Limits, *, whole: bool = False) -> Bundle:
     """The bundle of an assignment for a class; keeps the current release.
 
     Raises:
-        CourseError: when the source, or a kept release, cannot be read.
+        CourseError: when the source, or a kept release, cannot be read; when a test has no check.
     """
+    _all_have_checks(course, name)
     current = keep_release(course, class_dir, name)
     templates = {}
     for path in sorted((class_dir / "releases" / name).glob("*.ipynb")):
@@ -43,23 +45,43 @@ def bundle_of(course: Course, class_dir: Path, name: str, limits: Limits) -> Bun
         except Exception as error:  # a damaged file of ours: nbformat raises several kinds
             raise CourseError(f"{path}: a kept release cannot be read: {error}") from error
         templates[path.stem] = nbformat.writes(release_of(source, course, hidden=True), version=4)
-    return Bundle(name, current, templates, course.training_cut, code_hash(course), limits)
+    reference, packages = tuple(course.settings.get("reference", ())), own_packages(course)
+    return Bundle(
+        assignment=name,
+        current=current,
+        templates=templates,
+        env=course.grading_env,
+        packages=packages,
+        code=packages_hash(packages),
+        limits=limits,
+        checks=course.settings["checks"],
+        preload=tuple(course.settings.get("preload", ())),
+        reference=reference,
+        allowed=allowed_names(course.source(name), reference),
+        whole=whole,
+    )
 
 
-def code_hash(course: Course) -> str:
-    """A hash of the packages of the repository that notebooks import: `preload` and `checks` name them."""
+def _all_have_checks(course: Course, name: str) -> None:
+    """Points come from checks: a test without one could not earn any."""
+    try:
+        known = set(course.checks_module().checks_of(name))
+    except KeyError:
+        known = set()
+    metas = [c.metadata.get("nbgrader", {}) for c in course.source(name).cells]
+    tests = [m["grade_id"] for m in metas if m.get("grade") and not m.get("solution")]
+    missing = [t for t in tests if t not in known]
+    if missing:
+        raise CourseError(
+            f"{course.text_source(name)}: no check is called {', '.join(missing)}; points come from checks alone"
+        )
+
+
+def own_packages(course: Course) -> tuple[str, ...]:
+    """The packages of the repository that notebooks import: `preload` and `checks` name them."""
     names = {
         n.split(".")[0] for n in (*course.settings.get("preload", ()), course.settings.get("checks", ""))
     }
-    digest = hashlib.sha256()
-    for name in sorted(names - {""}):
-        folder = course.root / name
-        files = [f for f in folder.rglob("*") if f.is_file()] if folder.is_dir() else []
-        for path in sorted(f for f in [*files, course.root / f"{name}.py"] if _is_code(f)):
-            digest.update(str(path.relative_to(course.root).as_posix()).encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _is_code(path: Path) -> bool:
-    return path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    return tuple(
+        sorted(n for n in names - {""} if (course.root / n).is_dir() or (course.root / f"{n}.py").is_file())
+    )

@@ -20,6 +20,9 @@ class CellScore:
 
     `kind` is `test`, `manual` or `task`; `status` is `passed`, `partial`, `failed`, `open` (the answer is
     still a stub), `not run`, or `to grade`.
+
+    Where points come from a verdict outside the student's process, `claimed` is what the cell itself has said, `hidden` is
+    True when the code fails on hidden cases alone, and `hints` are those of the `misconceptions` that were recognized.
     """
 
     id: str
@@ -28,6 +31,10 @@ class CellScore:
     points: float | None
     max_points: float
     report: str = ""
+    claimed: str = ""
+    hidden: bool = False
+    hints: tuple[str, ...] = ()
+    misconceptions: tuple[str, ...] = ()
 
 
 def scores(nb: NotebookNode) -> list[CellScore]:

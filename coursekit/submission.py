@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,10 @@ __all__ = ["MAX_BYTES", "Submission", "SubmittedCell", "UnreadableError", "read_
 
 MAX_BYTES = 20_000_000
 MAX_CELLS = 5_000
+# Code is parsed by the grader itself, which costs memory and time; a term's notebooks have a hundredth of this.
+MAX_CODE = 1_000_000
+_PICTURES = ("image/png", "image/jpeg", "image/gif")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 
 
 class UnreadableError(ValueError):
@@ -63,10 +68,10 @@ def read_submission(data: bytes, max_bytes: int = MAX_BYTES) -> Submission:
         raise UnreadableError("is JSON but no notebook")
     flags = []
     if raw["nbformat"] < 4:
-        flags.append(f"old format: nbformat {raw['nbformat']}, converted")
+        flags.append(f"old format: nbformat {_short(raw['nbformat'])}, converted")
         raw = _upgraded(text, raw["nbformat"])
     elif raw["nbformat"] > 4:
-        raise UnreadableError(f"has notebook format {raw['nbformat']}, newer than 4")
+        raise UnreadableError(f"has notebook format {_short(raw['nbformat'])}, newer than 4")
     if not isinstance(raw.get("cells"), list):
         raise UnreadableError("is a notebook without a list of cells")
     if len(raw["cells"]) > MAX_CELLS:
@@ -74,6 +79,11 @@ def read_submission(data: bytes, max_bytes: int = MAX_BYTES) -> Submission:
     cells = [_cell(c) for c in raw["cells"]]
     if None in cells:
         flags.append(f"damaged: {cells.count(None)} cells without type or text left out")
+    size = sum(len(c.source) for c in cells if c is not None and c.cell_type == "code")
+    if size > MAX_CODE:
+        raise UnreadableError(
+            f"has {size / 1e6:.1f} million characters of code, more than {MAX_CODE / 1e6:g}"
+        )
     course = _dict(_dict(raw.get("metadata")).get("coursekit"))
     return Submission(
         tuple(c for c in cells if c is not None),
@@ -87,7 +97,9 @@ def _upgraded(text: str, version: int) -> dict[str, Any]:
     try:
         return nbformat.convert(nbformat.reads(text, as_version=nbformat.NO_CONVERT), 4)
     except Exception as error:  # whatever stands in a file of an old format
-        raise UnreadableError(f"has notebook format {version} and cannot be converted ({error})") from None
+        raise UnreadableError(
+            f"has notebook format {_short(version)} and cannot be converted ({_short(error)})"
+        ) from None
 
 
 def _cell(raw: Any) -> SubmittedCell | None:
@@ -98,8 +110,7 @@ def _cell(raw: Any) -> SubmittedCell | None:
         source = "".join(source)
     if not isinstance(source, str):
         return None
-    # JSON may hold half of a surrogate pair, which no file can.
-    source = source.encode("utf-8", "replace").decode("utf-8")
+    source = _sound(source)
     grader = _dict(_dict(raw.get("metadata")).get("nbgrader"))
     attachments = _attachments(raw.get("attachments")) if raw["cell_type"] == "markdown" else {}
     return SubmittedCell(
@@ -111,9 +122,14 @@ def _attachments(raw: Any) -> dict[str, dict[str, str]]:
     """Pictures in a written answer; anything else is dropped."""
     kept = {}
     for name, bundle in _dict(raw).items():
-        pictures = {k: v for k, v in _dict(bundle).items() if k.startswith("image/") and isinstance(v, str)}
+        # A page puts the data between quotes: nothing else may be in it.
+        pictures = {
+            k: v
+            for k, v in _dict(bundle).items()
+            if k in _PICTURES and isinstance(v, str) and _BASE64.fullmatch(v)
+        }
         if pictures:
-            kept[name] = pictures
+            kept[_sound(name)] = pictures
     return kept
 
 
@@ -122,4 +138,14 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return _sound(value) if isinstance(value, str) else None
+
+
+def _sound(text: str) -> str:
+    """JSON may hold half of a surrogate pair, which no file can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _short(value: Any) -> str:
+    """What a message may quote of a file."""
+    return _sound(" ".join(str(value).split()))[:100]

@@ -1006,6 +1006,7 @@ check.diagnosis_is_right(diagnose, hidden=1)
 # `is_valid_layer(forward, inverse, D)` gets two functions, tensors `(B, D)` in, `(tensor (B, D), tensor (B,))` out, in float64, and returns `True` or `False`.
 # You cannot look inside, and no gradient flows through them: use `verify.numerical_jacobian(f, points)`, with `f` from array `(B, D)` to array
 # `(B, D)`. Your test is run on layers it has not seen; it must reject every broken one and accept every healthy one, whether coupling or not.
+# Healthy layers are among those of every check: a test that rejects everything has seen nothing.
 
 
 # %% solution="is_valid_layer"

@@ -32,6 +32,24 @@ def _coupling(case: Case, D: int, mask: np.ndarray) -> Make:
     return Make("student:MaskedCouplingLayer", (_net(case, D), _net(case, D), mask))
 
 
+def _couples(subject: Subject, layer: Make, mask: np.ndarray, points: np.ndarray) -> None:
+    """What is moved depends on what is kept. A layer that does nothing has most other properties, too."""
+    moved = mask == 0
+    ahead = []
+    for batch in (points, points + mask):
+        x, _ = subject.pair(layer, "forward", batch)
+        has_shape(x, batch.shape, "first result of forward")
+        ahead.append(x[..., moved])
+    change = np.abs(ahead[1] - ahead[0])
+    require(
+        np.isfinite(change).all() and change.max() > 1e-6,
+        "forward: the moved variables do not depend on the kept ones, so that nothing else is worth a point",
+        expected="s and t to depend on b⊙u",
+        got="the same, or not finite, after the kept variables were changed",
+        given={"mask": mask},
+    )
+
+
 def _setting(case: Case) -> tuple[int, np.ndarray, np.ndarray]:
     """D, a mask `(D,)` and points `(B, D)` with B ≠ D; D = 3 in the visible case."""
     D = case.pick(3, 2, 4, 5, 7)
@@ -85,14 +103,18 @@ def shifted_base(loc: np.ndarray) -> object:
 def additive_keeps_masked_variables(subject: Subject, case: Case) -> None:
     """Variables with mask 1 pass through unchanged, in both directions."""
     D, mask, points = _setting(case)
-    layers.keeps(subject, _additive(case, D, mask), points, mask, {"mask": mask})
+    layer = _additive(case, D, mask)
+    layers.keeps(subject, layer, points, mask, {"mask": mask})
+    _couples(subject, layer, mask, points)
 
 
 @check("AdditiveCouplingLayer")
 def additive_inverse_undoes_forward(subject: Subject, case: Case) -> None:
     """The inverse undoes the forward map, and the forward map undoes the inverse."""
     D, mask, points = _setting(case)
-    layers.round_trips(subject, _additive(case, D, mask), points, {"mask": mask})
+    layer = _additive(case, D, mask)
+    layers.round_trips(subject, layer, points, {"mask": mask})
+    _couples(subject, layer, mask, points)
 
 
 @check("AdditiveCouplingLayer")
@@ -106,6 +128,7 @@ def additive_preserves_volume(subject: Subject, case: Case) -> None:
         same(log_det, np.zeros(len(points)), f"log_det of {direction}", atol=1e-12)
         layers.log_det_is_of_jacobian(subject, layer, direction, points, {"mask": mask})
     layers.one_log_det_per_example(subject, layer, case, D)
+    _couples(subject, layer, mask, points)
 
 
 @check("AdditiveCouplingLayer")
@@ -159,6 +182,13 @@ def rescaling_log_det_matches_jacobian(subject: Subject, case: Case) -> None:
     for direction in layers.SYMBOL:
         layers.log_det_is_of_jacobian(subject, layer, direction, points)
     layers.one_log_det_per_example(subject, layer, case, D)
+    x, _ = subject.pair(layer, "forward", points)
+    require(
+        np.abs(x - points).max() > 1e-6,
+        "forward: a parameter was changed and the layer still does nothing",
+        expected="a scale that is not 1",
+        got="x = u",
+    )
 
 
 @check("Rescaling")
@@ -174,7 +204,7 @@ def rescaling_is_learned(subject: Subject, case: Case) -> None:
         got="none",
     )
     require(
-        len(gradient) == D and (gradient != 0).all(),
+        len(gradient) == D and np.isfinite(gradient).all() and (gradient != 0).all(),
         "each variable needs one parameter that its scale depends on",
         expected=f"{D} parameters with a gradient",
         got=f"{len(gradient)} parameters, gradient {gradient}",
@@ -188,14 +218,18 @@ def rescaling_is_learned(subject: Subject, case: Case) -> None:
 def coupling_keeps_masked_variables(subject: Subject, case: Case) -> None:
     """Variables with mask 1 pass through unchanged, in both directions."""
     D, mask, points = _setting(case)
-    layers.keeps(subject, _coupling(case, D, mask), points, mask, {"mask": mask})
+    layer = _coupling(case, D, mask)
+    layers.keeps(subject, layer, points, mask, {"mask": mask})
+    _couples(subject, layer, mask, points)
 
 
 @check("MaskedCouplingLayer")
 def coupling_inverse_undoes_forward(subject: Subject, case: Case) -> None:
     """The inverse undoes the forward map, and the forward map undoes the inverse."""
     D, mask, points = _setting(case)
-    layers.round_trips(subject, _coupling(case, D, mask), points, {"mask": mask})
+    layer = _coupling(case, D, mask)
+    layers.round_trips(subject, layer, points, {"mask": mask})
+    _couples(subject, layer, mask, points)
 
 
 @check("MaskedCouplingLayer")
@@ -230,14 +264,18 @@ def coupling_jacobian_structure(subject: Subject, case: Case) -> None:
 def coupling_log_det_matches_jacobian(subject: Subject, case: Case) -> None:
     """log_det of forward is log|det ∂x/∂u|, one number per example."""
     D, mask, points = _setting(case)
-    layers.log_det_is_of_jacobian(subject, _coupling(case, D, mask), "forward", points, {"mask": mask})
+    layer = _coupling(case, D, mask)
+    layers.log_det_is_of_jacobian(subject, layer, "forward", points, {"mask": mask})
+    _couples(subject, layer, mask, points)
 
 
 @check("MaskedCouplingLayer")
 def coupling_inverse_log_det_matches_jacobian(subject: Subject, case: Case) -> None:
     """log_det of inverse is log|det ∂u/∂x|, one number per example."""
     D, mask, points = _setting(case)
-    layers.log_det_is_of_jacobian(subject, _coupling(case, D, mask), "inverse", points, {"mask": mask})
+    layer = _coupling(case, D, mask)
+    layers.log_det_is_of_jacobian(subject, layer, "inverse", points, {"mask": mask})
+    _couples(subject, layer, mask, points)
 
 
 @check("MaskedCouplingLayer")
@@ -263,7 +301,10 @@ def coupling_formula(subject: Subject, case: Case) -> None:
 def coupling_batch_shapes(subject: Subject, case: Case) -> None:
     """Inputs of any shape (*batch, D) work, and log_det has shape (*batch)."""
     D = case.pick(3, 2, 5)
-    layers.batch_shapes_agree(subject, _coupling(case, D, case.mask(D)), case, D)
+    mask = case.mask(D)
+    layer = _coupling(case, D, mask)
+    layers.batch_shapes_agree(subject, layer, case, D)
+    _couples(subject, layer, mask, case.normal(2, D))
 
 
 # ---- Flow --------------------------------------------------------------------------------------------------------
@@ -436,6 +477,8 @@ def masks_reject_one_dimension(subject: Subject, case: Case) -> None:
             expected="ValueError",
             got="no error" if raised is None else raised.type,
         )
+    raised = subject.raises("student:alternating_masks", "", 2, 2)
+    require(raised is None, "alternating_masks(2, 2) must not raise", got=raised.type if raised else "")
 
 
 # ---- the clinic --------------------------------------------------------------------------------------------------
@@ -471,8 +514,14 @@ def diagnosis_is_right(subject: Subject, case: Case) -> None:
 
 
 def _verdicts(subject: Subject, case: Case, names: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
-    """The student's property test on patients, which it can call but not see."""
-    for name in names:
+    """The student's property test on patients, which it can call but not see.
+
+    In hidden cases each comes twice and nobody can tell when: a test that knows which check is running learns nothing.
+    """
+    order = list(names * 2 if case.hidden else names)
+    if case.hidden:
+        case.rng.shuffle(order)
+    for name in order:
         D = case.pick(4, 3, 5)
         got = subject.call(
             "student:is_valid_layer",
@@ -490,17 +539,35 @@ def _verdicts(subject: Subject, case: Case, names: tuple[str, ...]) -> Iterator[
         yield name, got
 
 
+def _accepted(name: str, verdict: bool) -> None:
+    require(verdict, f"a healthy layer (patient {name}) is rejected", expected="True", got="False")
+
+
+HEALTHY = ("C", "G")
+
+
 @check("is_valid_layer")
 def property_test_accepts_healthy_layers(subject: Subject, case: Case) -> None:
     """Your test accepts layers that have all properties, couplings or not."""
-    for name, verdict in _verdicts(subject, case, ("C", "G")):
-        require(verdict, f"a healthy layer (patient {name}) is rejected", expected="True", got="False")
+    for name, verdict in _verdicts(subject, case, (*HEALTHY, "K")):
+        if name == "K":
+            require(
+                not verdict,
+                "a layer of which nothing holds (patient K) is accepted: what accepts everything is no test",
+                expected="False",
+                got="True",
+            )
+        else:
+            _accepted(name, verdict)
 
 
 @check("is_valid_layer")
 def property_test_sees_broken_round_trips(subject: Subject, case: Case) -> None:
     """Your test rejects layers whose inverse does not undo forward."""
-    for name, verdict in _verdicts(subject, case, ("A", "E", "I", "J")):
+    for name, verdict in _verdicts(subject, case, ("A", "E", "I", "J", *HEALTHY)):
+        if name in HEALTHY:  # what rejects everything has seen nothing
+            _accepted(name, verdict)
+            continue
         require(
             not verdict,
             f"patient {name}: its inverse does not undo forward, yet it is accepted",
@@ -512,7 +579,10 @@ def property_test_sees_broken_round_trips(subject: Subject, case: Case) -> None:
 @check("is_valid_layer")
 def property_test_sees_wrong_log_dets(subject: Subject, case: Case) -> None:
     """Your test rejects layers with a wrong log_det in one direction."""
-    for name, verdict in _verdicts(subject, case, ("D", "F")):
+    for name, verdict in _verdicts(subject, case, ("D", "F", *HEALTHY)):
+        if name in HEALTHY:  # what rejects everything has seen nothing
+            _accepted(name, verdict)
+            continue
         require(
             not verdict,
             f"patient {name}: one of its log_dets is wrong, yet it is accepted",
@@ -524,7 +594,10 @@ def property_test_sees_wrong_log_dets(subject: Subject, case: Case) -> None:
 @check("is_valid_layer")
 def property_test_sees_log_dets_that_cancel(subject: Subject, case: Case) -> None:
     """Your test rejects layers whose two wrong log_dets cancel each other."""
-    for name, verdict in _verdicts(subject, case, ("B", "H")):
+    for name, verdict in _verdicts(subject, case, ("B", "H", *HEALTHY)):
+        if name in HEALTHY:  # what rejects everything has seen nothing
+            _accepted(name, verdict)
+            continue
         require(
             not verdict,
             f"patient {name}: both log_dets are wrong and add up to 0, yet it is accepted",

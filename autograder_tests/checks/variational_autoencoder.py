@@ -300,6 +300,7 @@ def _batch_shapes(subject: Subject, case: Case, function: str, sizes: tuple[int,
             got = subject.array(function, "", x, *model.parts(), num_samples, seed=case.integer())
             what, given = f"the answer for x of shape {x.shape}", {"num_samples": str(num_samples)}
             has_shape(got, batch, what, given)
+            require(bool(np.isfinite(got).all()), f"{what} must be finite", got="inf or nan", given=given)
             if batch == (3,):
                 values_are_right = np.allclose(got, model.log_evidence(x), rtol=1e-4, atol=1e-4)
             if values_are_right:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -83,7 +84,21 @@ class Group:
 def make_group(limits: Limits) -> Group | None:
     """A new group with these limits, or None where this user may not make one."""
     name = f"coursekit-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    return _make_v2(limits, name) or _make_v1(limits, name)
+    made = _make_v2(limits, name) or _make_v1(limits, name)
+    if made is not None:
+        for folder in {folder.parent for folder in made.folders.values()}:
+            _sweep(folder)
+    return made
+
+
+@functools.cache  # once per process and place
+def _sweep(place: Path) -> None:
+    """Remove the empty groups of processes that were killed before they could."""
+    for folder in place.glob("coursekit-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            with contextlib.suppress(OSError):  # not empty, or gone meanwhile
+                folder.rmdir()
 
 
 def writable() -> bool:

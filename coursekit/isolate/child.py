@@ -8,10 +8,12 @@ first cell on, whatever this process says is a student's word.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -51,6 +53,7 @@ def main() -> None:
                 confine(Limits(**start["limits"]), uid=start["uid"], count_processes=start["count_processes"])
                 run_under_init(channel.close)
             else:
+                _end_with_parent()
                 Limits(**start["limits"]).apply(count_processes=False)
         except (OSError, RuntimeError, ValueError) as error:
             channel.send({"kind": "failed", "why": f"cannot confine the process: {error}"})
@@ -139,6 +142,12 @@ def _settle(folder: str, env: dict[str, str]) -> None:
     work = f"{folder}/work"
     os.makedirs(work, exist_ok=True)
     os.chdir(work)
+
+
+def _end_with_parent() -> None:
+    """Be killed when the thread that has started this process ends. Where nothing confines, no namespace would do it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _words(error: BaseException) -> str:

@@ -15,13 +15,15 @@ from nbformat.v4 import new_output
 from coursekit.isolate.cgroup import Group
 from coursekit.isolate.limits import Limits
 from coursekit.isolate.protocol import Channel, Closed, DeadlineError, ProtocolError
-from coursekit.isolate.received import OutputsError, checked_outputs
+from coursekit.isolate.received import OutputsError, checked_outputs, is_count
 from coursekit.isolate.watch import Watchdog, tree
 
 __all__ = ["CallFailed", "CellRun", "Child", "ChildDied", "Process", "StartError", "Usage"]
 
 Outside = Callable[[bytes], bytes]
 MAX_OUTSIDE_CALLS = 100_000
+# What JSON may need for a character of a stream and of an error behind it, each of them as long as a cell's outputs may be.
+_JSON_BYTES = 40
 
 
 class ChildDied(RuntimeError):
@@ -139,8 +141,10 @@ class Child:
             return CellRun([_error(name, text)], 0, seconds)
         count = header.get("count")
         try:
-            if type(count) is not int:
+            if not is_count(count):
                 raise OutputsError("expected a number of the cell")
+            if len(payload) > _JSON_BYTES * self.limits.output_bytes:
+                raise OutputsError(f"expected outputs of at most {self.limits.output_bytes} characters")
             return CellRun(checked_outputs(payload), count, seconds)
         except OutputsError as error:
             self._fail(f"protocol error: {error}")

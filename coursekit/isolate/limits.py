@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-__all__ = ["Limits"]
+__all__ = ["ONE_THREAD", "Limits"]
 
+# Environment of whatever computes: under load two threads are many times slower than one, and a process with a pool of
+# them cannot be forked.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _MB = 1 << 20
 
 

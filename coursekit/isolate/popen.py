@@ -15,7 +15,7 @@ from typing import Any
 
 from coursekit.isolate.cgroup import Group, make_group
 from coursekit.isolate.handle import Child, StartError
-from coursekit.isolate.limits import Limits
+from coursekit.isolate.limits import ONE_THREAD, Limits
 from coursekit.isolate.protocol import Channel
 from coursekit.isolate.watch import tree
 
@@ -28,9 +28,8 @@ CHILD = ("-m", "coursekit.isolate.child")
 
 def clean_environment(search_path: Sequence[str] = ()) -> dict[str, str]:
     """The environment that every child begins with, whatever the launcher: nothing of the instructor's."""
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {
-        **one_thread,
+        **ONE_THREAD,
         "PATH": os.pathsep.join((f"{sys.prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin")),
         "LANG": "C.UTF-8",
         "USER": "student",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-__all__ = ["OutputsError", "checked_outputs"]
+__all__ = ["OutputsError", "checked_outputs", "is_count"]
 
 MAX_OUTPUTS = 10_000
+# Brackets and commas outside of texts: parsed, a megabyte of empty lists would take thirty.
+MAX_STRUCTURE = 1_000_000
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class OutputsError(ValueError):
@@ -27,6 +31,8 @@ def checked_outputs(data: bytes) -> list[NotebookNode]:
         OutputsError: for anything else.
     """
     try:
+        if len(data) > MAX_STRUCTURE and len(_TEXTS.sub(b"", data)) > MAX_STRUCTURE:
+            raise OutputsError("expected outputs of less structure")
         # NaN and Infinity would not be JSON again in the notebook's file.
         raw = json.loads(data, parse_constant=str)
         if not isinstance(raw, list) or len(raw) > MAX_OUTPUTS:
@@ -36,6 +42,11 @@ def checked_outputs(data: bytes) -> list[NotebookNode]:
         raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise OutputsError(f"malformed outputs: {type(error).__name__}") from None
+
+
+def is_count(value: Any) -> bool:
+    """Whether it can be the number of a cell."""
+    return type(value) is int and 0 <= value < 2**31
 
 
 def _checked(raw: dict[str, Any]) -> NotebookNode:
@@ -53,7 +64,7 @@ def _checked(raw: dict[str, Any]) -> NotebookNode:
     extra = {}
     if kind == "execute_result":
         extra["execution_count"] = raw["execution_count"]
-        if type(raw["execution_count"]) is not int:
+        if not is_count(raw["execution_count"]):
             raise OutputsError("expected a number as execution count")
     if not (isinstance(raw["data"], dict) and isinstance(raw["metadata"], dict)):
         raise OutputsError("expected data and metadata of a display")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import subprocess
 import sys
 
 import pytest
 
-from autograder_tests import catalogue, checks_of, plain
-from autograder_tests.remote import Remote, verdict
+from autograder_tests import Local, answer_bytes, catalogue, checks_of, plain
+from autograder_tests.remote import verdict
 from tests.course import solutions
 
 ASSIGNMENT = "03_masked_coupling"
@@ -72,15 +73,19 @@ class Process:
 
 @pytest.fixture
 def remote():
-    """Makes a Remote of source text; its processes end with the test."""
+    """Makes of source text a `connect`: two processes in turn, which end with the test."""
     made: list[Process] = []
 
-    def make(source: str) -> Remote:
-        def connect() -> Process:
-            made.append(Process(source))
-            return made[-1]
+    def make(source: str):
+        turn = itertools.count()
 
-        return Remote(connect)
+        def connect() -> Process:
+            number = next(turn)
+            if number < 2:
+                made.append(Process(source))
+            return made[number % 2]
+
+        return connect
 
     make.made = made
     yield make
@@ -106,6 +111,7 @@ def test_a_catalogued_mistake_is_named(remote) -> None:
     subject = remote(with_mistake("MaskedCouplingLayer", "inverse_log_det_sign"))
     outcome = verdict(ASSIGNMENT, "coupling_inverse_log_det_matches_jacobian", subject, seed=5)
     assert outcome.status == "failed"
+    assert not outcome.hidden
     assert outcome.misconceptions == ("MaskedCouplingLayer.inverse_log_det_sign",)
 
 
@@ -146,7 +152,7 @@ def test_an_open_exercise_stays_open(remote) -> None:
 
 @pytest.mark.parametrize("reply", [b"", b"garbage", plain.encode({"surprise": 1}), plain.encode(None)])
 def test_answers_that_are_none_are_failures(reply: bytes) -> None:
-    subject = Remote(lambda: lambda payload, outside: reply)
+    subject = lambda: lambda payload, outside: reply  # noqa: E731
     assert verdict(ASSIGNMENT, "coupling_formula", subject).status in ("failed", "error")
 
 
@@ -154,6 +160,24 @@ def test_a_process_may_call_only_what_it_was_given() -> None:
     def transport(payload: bytes, outside) -> bytes:
         return outside(plain.encode(["not a number", []]))
 
-    outcome = verdict(ASSIGNMENT, "property_test_accepts_healthy_layers", Remote(lambda: transport))
+    outcome = verdict(ASSIGNMENT, "property_test_accepts_healthy_layers", lambda: transport)
     assert outcome.status == "error"
     assert "WireError" in outcome.what
+
+
+def test_what_only_hidden_cases_show_is_said() -> None:
+    """An answer that is right for the sizes of the visible case alone."""
+    source = solutions(ASSIGNMENT)["alternating_masks"] + (
+        "\nright = alternating_masks\n"
+        "def alternating_masks(D, K):\n    return right(D, K) if known(D, K) else 0 * right(D, K)\n"
+    )
+    names, seen = catalogue.namespace_of(source), set()
+    names["known"] = lambda D, K: seen.add((D, K)) is None
+    checks_of(ASSIGNMENT)["masks_alternate"].grade(Local(names))
+    names["known"] = lambda D, K: (D, K) in seen
+
+    def connect():
+        return lambda payload, outside: answer_bytes(names, payload, outside)
+
+    outcome = verdict(ASSIGNMENT, "masks_alternate", connect)
+    assert (outcome.status, outcome.hidden) == ("failed", True)

@@ -79,19 +79,71 @@ assert STEPS == 3 or "TINY_STEPS" not in os.environ
 '''
 
 CHECKS = """\
+import json
+import random
 from types import SimpleNamespace
+
+# A check: an expression in x among the student's names, the visible x, and what x must give.
+CASES = {
+    "square_of_three": ("square(x)", 3, lambda x: x * x),
+    "square_is_even": ("square(-x) == square(x)", 2, lambda x: True),
+    "cube_of_two": ("cube(x)", 2, lambda x: x**3),
+    "new_test": ("cube(x)", 1, lambda x: x**3),
+    "renamed": ("cube(x)", 1, lambda x: x**3),
+    "training_was_cut": ("0 * cube(x) + STEPS", 0, lambda x: 3),
+}
+HINTS = {"doubles": "2x is not x²", "squares": "one factor is missing"}
 
 
 def checks_of(assignment):
-    return {}
+    return {"01_squares": CASES}[assignment]
+
+
+def answer_bytes(namespace, payload, outside=None):
+    expression, x = json.loads(payload)
+    try:
+        return json.dumps({"value": eval(expression, {**namespace, "x": x})}).encode()
+    except Exception as error:
+        return json.dumps({"error": type(error).__name__, "text": str(error)}).encode()
+
+
+def verdict(assignment, check_id, connect, seed=None):
+    expression, visible, expected = checks_of(assignment)[check_id]
+    call = connect()
+    for hidden, x in ((False, visible), (True, random.randint(10, 99))):
+        try:
+            answer = json.loads(call(json.dumps([expression, x]).encode(), None))
+        except (RuntimeError, ValueError) as error:
+            answer = {"error": type(error).__name__, "text": str(error)}
+        if answer.get("error") == "NotImplementedError":
+            return Outcome("open", "still open")
+        if answer.get("value") != expected(x):
+            found = [n for n in HINTS if (n == "doubles") == ("square" in expression)]
+            right = expected(x)
+            said = answer.get("value", answer.get("text"))
+            return Outcome("failed", f"failed: {expression} at x = {x}: expected {right}, got {said}", hidden, found)
+    return Outcome("passed", "passed")
+
+
+class Outcome:
+    def __init__(self, status, text, hidden=False, found=()):
+        self.status, self.text, self.hidden = status, text, hidden
+        self.passed = status == "passed"
+        self.hints, self.misconceptions = [HINTS[n] for n in found], list(found)
+
+    def __str__(self):
+        return "\\n".join([self.text, *self.hints])
+
+    def _repr_html_(self):
+        return f"<b>{self.text}</b>"
 
 
 def misconceptions(assignment):
     adds = "def square(x):\\n    return x + x"
     squares = "def cube(x):\\n    return x * x"
     return [
-        SimpleNamespace(exercise="square", name="doubles", hint="2x is not x²", source=adds),
-        SimpleNamespace(exercise="cube", name="squares", hint="one factor is missing", source=squares),
+        SimpleNamespace(exercise="square", name="doubles", hint=HINTS["doubles"], source=adds),
+        SimpleNamespace(exercise="cube", name="squares", hint=HINTS["squares"], source=squares),
     ]
 """
 

@@ -13,19 +13,22 @@ from nbgrader.api import Gradebook
 from typer.testing import CliRunner
 
 import coursekit.grade
-import coursekit.grading
+import coursekit.worker
+from coursekit.class_folder import ClassFolder
 from coursekit.cli import app
 from coursekit.errors import CourseError
-from coursekit.execute import Limits, Run
-from coursekit.grade import grade_assignment, students_of
+from coursekit.grade import Options, grade_assignment
 from coursekit.gradebook import GradebookWriter
 from coursekit.grading import Result, grade_submission, refuse
-from coursekit.releases import bundle_of, code_hash
+from coursekit.isolate.limits import Limits
+from coursekit.packages import packages_hash
+from coursekit.releases import bundle_of, own_packages
 from coursekit.source import notebook_bytes
 
 from .conftest import CHECKS, NAME, SQUARES, answered, cell_of, hand_in, page_text, released
+from .fake import FakeLauncher
 
-LIMITS = Limits(cell_seconds=5)
+LIMITS = Limits(request_seconds=5, run_seconds=60)
 TESTS = {"square_of_three": 2.0, "square_is_even": 1.0, "cube_of_two": 3.0, "training_was_cut": 1.0}
 # Prints and warns: both are as right as silence.
 LOUD = "import sys, warnings\nwarnings.warn('slow')\nprint('!', file=sys.stderr)\ndef square(x):\n"
@@ -33,24 +36,32 @@ LOUD += "    print('at', x, file=sys.stderr)\n    return x * x"
 
 
 @pytest.fixture
-def fake_run(monkeypatch):
-    """No kernel: each test cell passes unless its exercise's answer is a stub. Returns the list of runs."""
+def fake(monkeypatch):
+    """No process for the cells: they run here. A submission takes two children at the most."""
+    launcher = FakeLauncher()
+    for module in (coursekit.grade, coursekit.worker):
+        monkeypatch.setattr(module, "best", lambda isolation, setup: launcher)
+    monkeypatch.setattr(coursekit.worker, "_launchers", {})
+    return launcher
+
+
+@pytest.fixture
+def graded_anew(fake, monkeypatch):
+    """What was graded, not reused."""
     runs = []
+    real = coursekit.worker.grade_submission
 
-    def execute(nb, *, limits, env):
-        runs.append(nb)
-        for cell in nb.cells:
-            stub = "NotImplementedError" in "".join(c.source for c in nb.cells)
-            if stub and cell.metadata.get("nbgrader", {}).get("locked") and cell.cell_type == "code":
-                cell.outputs = [nbformat.v4.new_output("error", ename="NotImplementedError")]
-        return Run(nb, 0.0, 10.0, "")
+    def grading(data, bundle, launcher):
+        runs.append(data)
+        return real(data, bundle, launcher)
 
-    monkeypatch.setattr(coursekit.grading, "execute", execute)
+    monkeypatch.setattr(coursekit.worker, "grade_submission", grading)
     return runs
 
 
-def grade(course, **options):
-    graded = grade_assignment(course, course.root, NAME, limits=LIMITS, **options)
+def grade(course, students=(), **options):
+    chosen = Options(**{"limits": LIMITS, "workers": 0, **options})
+    graded = grade_assignment(course, course.root, NAME, chosen, students=students)
     return {g.student: g for g in graded}
 
 
@@ -58,12 +69,16 @@ def points(graded):
     return {c.id: c.points for c in graded.result.cells if c.kind == "test"}
 
 
+def notebook_of(course, student):
+    return ClassFolder(course.root, NAME).result(student).notebook
+
+
 def book(course):
     return Gradebook(f"sqlite:///{course.root / 'gradebook.db'}", course.course_id)
 
 
 def test_a_class_with_everything_in_it(course):
-    """Four kernels: right and loud, wrong, damaged, crashing; and files that are no notebooks."""
+    """Real processes: right and loud, wrong, damaged, crashing; and files that are no notebooks."""
     nb = released(course)
     hand_in(course.root, "loud", answered(nb, square=LOUD))
     hand_in(course.root, "wrong", answered(nb, square="def square(x):\n    return 3 * x"))
@@ -85,24 +100,24 @@ def test_a_class_with_everything_in_it(course):
     link.symlink_to(secret)
     (course.root / "submitted" / "linked").symlink_to(course.root / "submitted" / "loud")
 
-    graded = grade(course)
+    graded = grade(course, isolation="none")
     assert "idle" not in graded
     zeros = dict.fromkeys(TESTS, 0.0)
     assert {name: points(g) for name, g in graded.items()} == {
         "loud": TESTS,
-        "wrong": {**TESTS, "square_is_even": 0.0},
+        "wrong": {**TESTS, "square_of_three": 0.0, "square_is_even": 0.0},
         "crash": {**TESTS, "cube_of_two": 0.0, "training_was_cut": 0.0},
         "damaged": TESTS,
         **dict.fromkeys(("html", "other", "alien", "link", "linked"), zeros),
     }
     assert {name: (g.status, g.message) for name, g in graded.items() if g.status != "graded"} == {
-        "crash": ("stopped", "the kernel died in cell 'cube'"),
         "html": ("not graded", "the file is a web page or XML, not a notebook"),
         "other": ("not graded", "this is a notebook of '02_other', not of '01_squares'"),
         "alien": ("not graded", "no cell of '01_squares' is in this notebook"),
         "link": ("not graded", "01_squares.ipynb is a symbolic link, which is not followed"),
         "linked": ("not graded", "linked is a symbolic link, which is not followed"),
     }
+    assert graded["crash"].result.flags == ("died: cube (exit 1)",)
     assert set(graded["damaged"].result.flags) == {"missing: cube_of_two", "edited: square_is_even"}
 
     with book(course) as gradebook:
@@ -129,29 +144,29 @@ def test_a_class_with_everything_in_it(course):
     assert "square(-12)" in cell_of(autograded, "square_is_even").source
 
 
-def test_unchanged_submissions_do_not_run_again(course, fake_run):
+def test_unchanged_submissions_do_not_run_again(course, graded_anew):
     hand_in(course.root, "a", answered(released(course)))
     hand_in(course.root, "b", released(course))
     first = grade(course)
-    assert len(fake_run) == 2
+    assert len(graded_anew) == 2
     again = grade(course)
-    assert len(fake_run) == 2
+    assert len(graded_anew) == 2
     assert all(g.reused for g in again.values())
     assert {s: g.result for s, g in again.items()} == {s: g.result for s, g in first.items()}
     hand_in(course.root, "b", answered(released(course)))
     assert {s for s, g in grade(course).items() if not g.reused} == {"b"}
     (course.root / "gradebook.db").unlink()
     assert grade(course)["a"].standing == first["a"].standing
-    assert len(fake_run) == 3
+    assert len(graded_anew) == 3
     grade(course, force=True)
-    assert len(fake_run) == 5
+    assert len(graded_anew) == 5
     # Other checks may give other points.
     (course.root / "tiny_checks.py").write_text(CHECKS + "\n", encoding="utf-8")
     grade(course)
-    assert len(fake_run) == 7
+    assert len(graded_anew) == 7
 
 
-def test_scores_and_comments_given_by_hand_survive(course, fake_run):
+def test_scores_and_comments_given_by_hand_survive(course, fake):
     nb = answered(released(course))
     hand_in(course.root, "a", nb)
     grade(course)
@@ -176,7 +191,7 @@ def test_scores_and_comments_given_by_hand_survive(course, fake_run):
         assert (why.manual_score, why.needs_manual_grade) == (1.0, True)
 
 
-def test_an_unanswered_question_has_zero_and_says_so(course, fake_run):
+def test_an_unanswered_question_has_zero_and_says_so(course, fake):
     hand_in(course.root, "blank", released(course))
     graded = grade(course)["blank"]
     assert not graded.standing.needs_manual
@@ -186,7 +201,7 @@ def test_an_unanswered_question_has_zero_and_says_so(course, fake_run):
         assert gradebook.find_comment("square", NAME, NAME, "blank").comment == "No response."
 
 
-def test_a_submission_is_graded_by_the_release_it_was_made_from(course, fake_run):
+def test_a_submission_is_graded_by_the_release_it_was_made_from(course, fake):
     old = answered(released(course))
     hand_in(course.root, "old", old)
     first = grade(course)["old"]
@@ -204,9 +219,9 @@ def test_a_submission_is_graded_by_the_release_it_was_made_from(course, fake_run
     assert graded["new"].result.flags == ()
     assert graded["old"].result.release == first.result.release != current
     assert graded["old"].result.flags == (f"old release: {first.result.release} (current is {current})",)
-    assert "square(-12)" in graded["old"].result.notebook
+    assert "square(-12)" in notebook_of(course, "old")
     assert "square(-12)" not in page_text(graded["old"].feedback)
-    assert "square(-1.5)" in graded["unknown"].result.notebook
+    assert "square(-1.5)" in notebook_of(course, "unknown")
     assert graded["unknown"].result.flags[0].startswith("unknown release: 0123456789ab")
     # The gradebook has the current cells; what the old release did not have waits for a person.
     with book(course) as gradebook:
@@ -215,7 +230,7 @@ def test_a_submission_is_graded_by_the_release_it_was_made_from(course, fake_run
         assert (cells["new_test"].auto_score, cells["new_test"].needs_manual_grade) == (None, True)
 
 
-def test_a_cell_graded_by_hand_is_not_thrown_away(course, fake_run):
+def test_a_cell_graded_by_hand_is_not_thrown_away(course, fake):
     hand_in(course.root, "a", answered(released(course)))
     grade(course)
     with book(course) as gradebook:
@@ -227,18 +242,18 @@ def test_a_cell_graded_by_hand_is_not_thrown_away(course, fake_run):
         grade(course)
 
 
-def test_one_that_breaks_grading_itself_is_a_line_and_the_others_are_graded(course, fake_run, monkeypatch):
+def test_one_that_breaks_grading_itself_is_a_line_and_the_others_are_graded(course, fake, monkeypatch):
     for student in "abc":
         hand_in(course.root, student, answered(released(course), why=student))
-    real = coursekit.grade.grade_submission
+    real = coursekit.worker.grade_submission
 
-    def breaks(data, bundle):
+    def breaks(data, bundle, launcher):
         if b'"b"' in data:
             raise RuntimeError("a\nlong story")
-        return real(data, bundle)
+        return real(data, bundle, launcher)
 
-    monkeypatch.setattr(coursekit.grade, "grade_submission", breaks)
-    result = CliRunner().invoke(app, ["grade", NAME, "--json"])
+    monkeypatch.setattr(coursekit.worker, "grade_submission", breaks)
+    result = CliRunner().invoke(app, ["grade", NAME, "--json", "--workers", "0"])
     rows = {r["student"]: r for r in json.loads(result.stdout)[0]["submissions"]}
     assert result.exit_code == 1
     assert {s: r["status"] for s, r in rows.items()} == {"a": "graded", "b": "error", "c": "graded"}
@@ -247,34 +262,34 @@ def test_one_that_breaks_grading_itself_is_a_line_and_the_others_are_graded(cour
         assert {s.student.id for s in gradebook.assignment_submissions(NAME)} == {"a", "c"}
 
 
-def test_a_result_is_applied_as_a_whole_or_not_at_all(course, fake_run, monkeypatch):
+def test_a_result_is_applied_as_a_whole_or_not_at_all(course, fake, monkeypatch):
     data = notebook_bytes(answered(released(course)))
     bundle = bundle_of(course, course.root, NAME, LIMITS)
-    result = grade_submission(data, bundle)
+    result = grade_submission(data, bundle, fake)
     broken = replace(result, cells=(*result.cells[:-1], replace(result.cells[-1], points="many")))
     url = f"sqlite:///{course.root / 'gradebook.db'}"
     with GradebookWriter(url, course.course_id) as writer:
         writer.register(NAME, bundle.templates[bundle.current])
         with pytest.raises(CourseError, match="the gradebook refuses s1"):
-            writer.apply("s1", broken, changed=False)
+            writer.apply("s1", broken)
         assert not writer.has("s1", NAME)
-        writer.apply("s1", result, changed=False)
+        writer.apply("s1", result)
         once = writer.standing("s1", NAME)
-        writer.apply("s1", result, changed=False)
+        writer.apply("s1", result)
         assert writer.standing("s1", NAME) == once
         assert once.points == 7
 
 
-def test_a_result_survives_json(course, fake_run):
+def test_a_result_survives_json(course, fake):
     bundle = bundle_of(course, course.root, NAME, LIMITS)
     for result in (
-        grade_submission(notebook_bytes(answered(released(course))), bundle),
+        grade_submission(notebook_bytes(answered(released(course))), bundle, fake),
         refuse("why", bundle),
     ):
         assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
-def test_the_gradebook_holds_what_plain_nbgrader_needs(course, fake_run):
+def test_the_gradebook_holds_what_plain_nbgrader_needs(course, fake):
     hand_in(course.root, "a", answered(released(course)))
     grade(course)
     with book(course) as gradebook:
@@ -287,7 +302,7 @@ def test_the_gradebook_holds_what_plain_nbgrader_needs(course, fake_run):
         assert notebook.max_score == 8.5
 
 
-def test_where_a_notebook_may_be(course, fake_run):
+def test_where_a_notebook_may_be(course, fake):
     data = notebook_bytes(answered(released(course)))
     hand_in(course.root, "renamed", data).rename(
         course.root / "submitted" / "renamed" / NAME / "01_squares (1).ipynb"
@@ -314,7 +329,7 @@ def test_where_a_notebook_may_be(course, fake_run):
     assert "'=cmd()" in (course.root / "scores" / f"{NAME}.csv").read_text()
 
 
-def test_the_time_of_submission_is_kept(course, fake_run):
+def test_the_time_of_submission_is_kept(course, fake):
     path = hand_in(course.root, "a", answered(released(course)))
     path.with_name("timestamp.txt").write_text("2026-11-20 12:30:00 UTC")
     grade(course)
@@ -322,15 +337,15 @@ def test_the_time_of_submission_is_kept(course, fake_run):
         assert str(gradebook.find_submission(NAME, "a").timestamp) == "2026-11-20 12:30:00"
 
 
-def test_the_command_line(course, fake_run):
+def test_the_command_line(course, fake):
     hand_in(course.root, "a", answered(released(course)))
     hand_in(course.root, "b", b"{")
     run = CliRunner().invoke
-    result = run(app, ["grade", "01", "--student", "a"])
+    result = run(app, ["grade", "01", "--student", "a", "--workers", "0"])
     assert result.exit_code == 0, result.output
     assert "7 / 8.5" in result.output
     assert " b " not in result.output
-    result = run(app, ["grade", "--all"])
+    result = run(app, ["grade", "--all", "--workers", "0"])
     assert result.exit_code == 0
     assert "not valid JSON" in result.output
     for arguments, reason in (
@@ -346,14 +361,17 @@ def test_the_command_line(course, fake_run):
 
 def test_a_class_without_this_assignment(course):
     (course.root / "submitted" / "a").mkdir(parents=True)
-    assert students_of(course.root, NAME) == []
+    assert ClassFolder(course.root, NAME).students() == []
     with pytest.raises(CourseError, match="nobody handed in"):
         grade(course)
 
 
 def test_the_packages_that_notebooks_import_are_part_of_the_key(course):
-    before = code_hash(course)
+    assert own_packages(course) == ("tiny_checks",)
+    before = packages_hash(own_packages(course))
     (course.root / "unrelated.py").write_text("x = 1")
-    assert code_hash(course) == before
+    assert packages_hash(own_packages(course)) == before
     (course.root / "tiny_checks.py").write_text("x = 1")
-    assert code_hash(course) != before
+    assert packages_hash(own_packages(course)) != before
+    with pytest.raises(CourseError, match="no package is called 'nothing_like_it'"):
+        packages_hash(["nothing_like_it"])

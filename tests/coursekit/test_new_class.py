@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from coursekit.cli import app
 from coursekit.errors import CourseError
-from coursekit.execute import Limits
-from coursekit.grade import grade_assignment
+from coursekit.grade import Options, grade_assignment
+from coursekit.isolate.limits import Limits
 from coursekit.new_class import new_class
 from coursekit.source import read_source
 
@@ -18,7 +18,7 @@ from .conftest import NAME, hand_in
 
 
 def test_grading_finds_what_class_json_says(course, tmp_path):
-    """Eight kernels: one student of each kind and two misconceptions."""
+    """Real processes: one student of each kind and two misconceptions."""
     folder = tmp_path / "class"
     result = CliRunner().invoke(app, ["new-class", str(folder), "--size", "8"])
     assert result.exit_code == 0, result.output
@@ -27,7 +27,9 @@ def test_grading_finds_what_class_json_says(course, tmp_path):
     assert sorted(kinds) == ["blank", "crash", "loop", "partial", "perfect", "warns", "wrong", "wrong"]
     wrong = {(s["exercise"], s["misconception"], s["hint"]) for s in expected if s["kind"] == "wrong"}
     assert wrong == {("square", "doubles", "2x is not x²"), ("cube", "squares", "one factor is missing")}
-    graded = {g.student: g for g in grade_assignment(course, folder, NAME, limits=Limits(cell_seconds=2))}
+    limits = Limits(request_seconds=2)
+    options = Options(limits=limits, isolation="none", workers=0, feedback=False)
+    graded = {g.student: g for g in grade_assignment(course, folder, NAME, options)}
     assert set(graded) == {s["student"] for s in expected}
     for student in expected:
         g = graded[student["student"]]

@@ -13,8 +13,8 @@ from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 
-from coursekit.execute import Limits
 from coursekit.gradebook import GradebookWriter
+from coursekit.isolate.limits import Limits
 from coursekit.nbgrader_plugins import REDACTED, RedactHiddenTests
 from coursekit.releases import bundle_of
 
