@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 __all__ = ["BUILDERS", "builder", "find_builder"]
 
@@ -52,19 +53,29 @@ def find_builder(name: str) -> Callable[..., Any]:
     return BUILDERS[name]
 
 
-class _Counting(nn.Module):
-    """A net that refuses inputs of the wrong width with a message that names both."""
+class _SmallNet(nn.Module):
+    """One hidden layer of 16 tanh units that refuses inputs of the wrong width with a message that names both.
 
-    def __init__(self, net: nn.Module, width: int) -> None:
+    Its parameters are its own, not those of layers in it: a check builds hundreds of these.
+    """
+
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator, scale: float) -> None:
         super().__init__()
-        self.net, self.width = net, width
+
+        def drawn(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64) * scale)
+
+        self.width = inputs
+        self.weight, self.bias = drawn(16, inputs), drawn(16)
+        self.weight_out, self.bias_out = drawn(outputs, 16), drawn(outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[-1] != self.width:
             raise ValueError(
                 f"the net expects a last axis of {self.width}, got a tensor of shape {tuple(x.shape)}"
             )
-        return self.net(x.to(next(self.net.parameters()).dtype)).to(x.dtype)
+        hidden = torch.tanh(functional.linear(x.to(self.weight.dtype), self.weight, self.bias))
+        return functional.linear(hidden, self.weight_out, self.bias_out).to(x.dtype)
 
 
 @builder
@@ -73,12 +84,7 @@ def mlp(inputs: int, outputs: int, seed: int, scale: float = 1.0) -> nn.Module:
 
     Smooth, so that central differences converge; random, so that no symmetry hides a mistake.
     """
-    generator = torch.Generator().manual_seed(seed)
-    net = nn.Sequential(nn.Linear(inputs, 16), nn.Tanh(), nn.Linear(16, outputs)).double()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) * (0.6 * scale))
-    return _Counting(net, inputs)
+    return _SmallNet(inputs, outputs, torch.Generator().manual_seed(seed), 0.6 * scale)
 
 
 @builder

@@ -88,14 +88,15 @@ def _perform(namespace: dict[str, Any], request: Request) -> Plain:
     # Student code draws from the global generators: same request, same draws, in every process.
     random.seed(request.seed)
     np.random.seed(request.seed % 2**32)
-    torch.manual_seed(request.seed)
+    # Not torch.manual_seed: it also keeps a stack trace for devices that are not there, which takes longer than many a call.
+    torch.default_generator.manual_seed(request.seed)
     args = [_build(namespace, a) for a in request.args]
     kwargs = {k: _build(namespace, a) for k, a in request.kwargs.items()}
     target = (
         _build(namespace, request.what) if isinstance(request.what, Make) else _named(namespace, request.what)
     )
     # Building may draw (initial weights): the call itself starts from the same state whatever was built before.
-    torch.manual_seed(request.seed + 1)
+    torch.default_generator.manual_seed(request.seed + 1)
     wanted = [_differentiable(g, target, args, kwargs) for g in request.grad]
     result = _follow(target, request.method, args, kwargs)
     if not request.grad:

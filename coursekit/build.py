@@ -37,11 +37,12 @@ def build(course: Course, name: str) -> Built:
     """Build assignment `name` in memory.
 
     Raises:
-        CourseError: when the source breaks the format, nbgrader refuses it, or the release would leak.
+        CourseError: when the source breaks the format, nbgrader refuses it, a test has no check, or the release would leak.
     """
     path = course.text_source(name)
     source = course.source(name)
     nbformat.validate(source)
+    _all_have_checks(source, course, name)
     release = release_of(source, course)
     found = leaks(source, release)
     if found:
@@ -53,6 +54,23 @@ def build(course: Course, name: str) -> Built:
             course.release_notebook(name): notebook_bytes(release),
         },
     )
+
+
+def _all_have_checks(source: NotebookNode, course: Course, name: str) -> None:
+    """Points come from checks: a test without one could not earn any."""
+    if "checks" not in course.settings:
+        return
+    try:
+        known = set(course.checks_module().checks_of(name))
+    except KeyError:
+        known = set()
+    metas = [c.metadata.get("nbgrader", {}) for c in source.cells]
+    tests = [m["grade_id"] for m in metas if m.get("grade") and not m.get("solution")]
+    missing = [t for t in tests if t not in known]
+    if missing:
+        raise CourseError(
+            f"{course.text_source(name)}: no check is called {', '.join(missing)}; points come from checks alone"
+        )
 
 
 def readme(course: Course) -> Built:

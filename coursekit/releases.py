@@ -34,9 +34,8 @@ def bundle_of(course: Course, class_dir: Path, name: str, limits: Limits, *, who
     """The bundle of an assignment for a class; keeps the current release.
 
     Raises:
-        CourseError: when the source, or a kept release, cannot be read; when a test has no check.
+        CourseError: when the source, or a kept release, cannot be read.
     """
-    _all_have_checks(course, name)
     current = keep_release(course, class_dir, name)
     templates = {}
     for path in sorted((class_dir / "releases" / name).glob("*.ipynb")):
@@ -60,21 +59,6 @@ def bundle_of(course: Course, class_dir: Path, name: str, limits: Limits, *, who
         allowed=allowed_names(course.source(name), reference),
         whole=whole,
     )
-
-
-def _all_have_checks(course: Course, name: str) -> None:
-    """Points come from checks: a test without one could not earn any."""
-    try:
-        known = set(course.checks_module().checks_of(name))
-    except KeyError:
-        known = set()
-    metas = [c.metadata.get("nbgrader", {}) for c in course.source(name).cells]
-    tests = [m["grade_id"] for m in metas if m.get("grade") and not m.get("solution")]
-    missing = [t for t in tests if t not in known]
-    if missing:
-        raise CourseError(
-            f"{course.text_source(name)}: no check is called {', '.join(missing)}; points come from checks alone"
-        )
 
 
 def own_packages(course: Course) -> tuple[str, ...]:
