@@ -11,7 +11,7 @@ export MKL_NUM_THREADS = 1
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-slow lab notebooks mutants grade build format clean
+.PHONY: help setup demo test test-slow lab notebooks mutants attacks grade build format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,6 +56,9 @@ notebooks: setup  ## Execute every notebook with its solutions; report seconds a
 
 mutants: setup  ## Mechanically made wrong variants of every solution against the checks
 	MPLBACKEND=agg $(BIN)/python -m tests.mutants
+
+attacks: setup  ## Every attack on grading, and what came of it
+	MPLBACKEND=agg $(BIN)/python -m tests.attacks
 
 grade: setup  ## Plain nbgrader against coursekit on a class of 60, measured (half an hour)
 	MPLBACKEND=agg $(BIN)/python -m benchmarks.grading

@@ -31,7 +31,7 @@ from coursekit.class_folder import ClassFolder
 from coursekit.cluster import Cluster
 from coursekit.course import Course
 from coursekit.errors import CourseError
-from coursekit.gradebook import GradebookGoneError, GradebookWriter, Standing
+from coursekit.gradebook import GradebookError, GradebookGoneError, GradebookWriter, Standing
 from coursekit.grading import Bundle, Result, refuse
 from coursekit.isolate.launch import best
 from coursekit.isolate.limits import Limits
@@ -326,8 +326,7 @@ class _Batch:
             if self.applied.get(student) == result.key and reused:
                 standing = self.writer.standing(student, result.assignment)
             else:
-                stamp = self.folder.timestamp(student)
-                standing = self.writer.apply(student, result, timestamp=stamp)
+                standing, result = self._enter(student, result)
         except GradebookGoneError as error:
             self.trouble = f"graded and kept, but not in the gradebook: {_words(error)}; run again"
             self.waiting.append(student)
@@ -336,6 +335,20 @@ class _Batch:
             self._row(Graded(student, bare, None, _words(error), reused))
         else:
             self._row(Graded(student, bare, standing, result.message, reused))
+
+    def _enter(self, student: str, result: Result) -> tuple[Standing, Result]:
+        """Into the gradebook; a time of submission that is none costs no points."""
+        stamp = self.folder.timestamp(student)
+        try:
+            return self.writer.apply(student, result, timestamp=stamp), result
+        except GradebookGoneError:
+            raise
+        except GradebookError:
+            if stamp is None:
+                raise
+        standing = self.writer.apply(student, result)
+        note = "timestamp.txt holds no time"
+        return standing, replace(result, message=f"{result.message}; {note}".removeprefix("; "))
 
     def _row(self, graded: Graded) -> None:
         self.rows[graded.student] = graded

@@ -81,6 +81,7 @@ def test_a_filled_notebook_is_the_release_with_answers(paper):
     assert changed == [(exercise, "one = 1")]
 
 
+@pytest.mark.slow
 def test_both_graders_end_to_end(folder, isolation, capsys):
     results = folder / "grading.json"
     sizes = ["--class-size", "2", "--plain", "1", "--workers", "1", "--scaling", "1", "--repeats", "1"]
@@ -103,6 +104,7 @@ def test_both_graders_end_to_end(folder, isolation, capsys):
     assert "times the throughput" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_overhead_and_profile(folder, isolation):
     results = folder / "grading.json"
     sizes = ["--class-size", "2", "--trivial", "4", "--workers", "1", "--profiled", "1"]
@@ -119,6 +121,7 @@ def test_overhead_and_profile(folder, isolation):
     assert "flow_density_integrates_to_one" in parts["profile"]["slowest_verdicts"]
 
 
+@pytest.mark.slow
 def test_two_dask_workers_by_address(folder, isolation):
     results = folder / "grading.json"
     where = ["--folder", str(folder), "--results", str(results), "--isolation", isolation]
@@ -127,6 +130,7 @@ def test_two_dask_workers_by_address(folder, isolation):
     assert (found["submissions"], found["test_cells"], found["different_cells"]) == (2, 60, [])
 
 
+@pytest.mark.slow
 def test_large_class_has_each_case(paper, folder):
     large_class(folder, paper)
     files = {p.parts[-3]: p for p in folder.glob(f"submitted/*/{ASSIGNMENT}/*.ipynb")}

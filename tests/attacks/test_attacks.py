@@ -15,16 +15,24 @@ def test_every_attack_has_a_name_of_its_own():
     assert len(BY_NAME) == len(ATTACKS) >= 60
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name not in EVERYWHERE], ids=lambda a: a.name)
 def test_attack(arena: Arena, attack: Attack):
     assert not arena.fight(attack).trouble
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
+def test_attack_of_each_kind(arena: Arena, name: str):
+    assert not arena.fight(BY_NAME[name]).trouble
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERYWHERE)
 def test_attack_with_every_launcher(other_arena: Arena, name: str):
     assert not other_arena.fight(BY_NAME[name]).trouble
 
 
+@pytest.mark.slow
 def test_known_limits_are_what_they_are_said_to_be(arena: Arena):
     """An attack that gains something is listed with what it gains: one that no longer does must leave the list."""
     limits = [a for a in ATTACKS if a.limit]

@@ -23,6 +23,8 @@ from tests.attacks.arena import LIMITS, Arena, paper
 from tests.attacks.bank_outputs import MARK, OUTPUTS
 from tests.course import ROOT
 
+pytestmark = pytest.mark.slow
+
 NAME = "03_masked_coupling"
 HONEST = ("ada", "zoe")
 # Student id → attack. Ids are what a learning platform lets people choose.

@@ -96,7 +96,7 @@ HINTS = {"doubles": "2x is not x²", "squares": "one factor is missing"}
 
 
 def checks_of(assignment):
-    return {"01_squares": CASES}[assignment]
+    return CASES
 
 
 def answer_bytes(namespace, payload, outside=None):

@@ -157,6 +157,8 @@ def test_atomic_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
 
 def test_a_test_without_a_check_is_refused(course):
     path = course.text_source(NAME)
-    path.write_text(path.read_text(encoding="utf-8").replace("cube_of_two", "cube_of_three"), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("cube_of_two", "cube_of_three"), encoding="utf-8"
+    )
     with pytest.raises(CourseError, match="no check is called cube_of_three; points come from checks alone"):
         build.build(course, NAME)

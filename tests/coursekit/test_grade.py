@@ -337,6 +337,13 @@ def test_the_time_of_submission_is_kept(course, fake):
         assert str(gradebook.find_submission(NAME, "a").timestamp) == "2026-11-20 12:30:00"
 
 
+def test_a_time_that_is_none_costs_no_points(course, fake):
+    path = hand_in(course.root, "a", answered(released(course)))
+    path.with_name("timestamp.txt").write_text("yesterday, I think")
+    row = grade(course)["a"]
+    assert (row.status, row.standing.points, row.message) == ("graded", 7, "timestamp.txt holds no time")
+
+
 def test_the_command_line(course, fake):
     hand_in(course.root, "a", answered(released(course)))
     hand_in(course.root, "b", b"{")
