@@ -195,3 +195,26 @@ def test_unknown_parts_are_named(capsys):
 
 def test_every_part_has_its_table():
     assert set(SHOWN) == set(command.PARTS)
+
+
+def test_the_guide_says_what_was_measured():
+    text = " ".join((command.ROOT / "docs" / "grading.md").read_text(encoding="utf-8").split())
+    parts = json.loads(
+        (command.ROOT / "benchmarks" / "results" / "grading.json").read_text(encoding="utf-8")
+    )["parts"]
+    ours, ratio = parts["coursekit"]["runs"], parts["coursekit"]["ratio"]
+    walls = sorted(run["wall"] for run in ours)
+    assert f"{parts['plain']['wall']:.0f} s against {walls[0]:.1f} to {walls[-1]:.1f} s" in text
+    assert f"**{ratio['ratio']:.1f} times the throughput**" in text
+    assert f"bootstrap samples over students: {ratio['low']:.1f} to {ratio['high']:.1f})" in text
+    assert parts["coursekit"]["points"]["different"] == 0
+    assert f"all {parts['coursekit']['points']['test_cells']:,} test cells" in text
+    rates = {
+        w: [r["per_minute_without_start"] for r in parts["scaling"]["runs"] if r["workers"] == w]
+        for w in (1, 2, 4)
+    }
+    for words, rate in zip(
+        ("48 with one worker", "84 with two", "73 with four"), rates.values(), strict=True
+    ):
+        assert words in text
+        assert round(max(rate)) == int(words.split()[0])
