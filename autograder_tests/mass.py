@@ -12,6 +12,8 @@ from autograder_tests.subject import Local
 
 __all__ = ["grid", "has_mass_one", "resolved"]
 
+_POINTS = np.random.default_rng(0).normal(size=(2000, 2))
+
 
 def grid(extent: float, n: int = 201) -> tuple[np.ndarray, np.ndarray, float]:
     """A square grid: axis `(n,)`, points `(n², 2)`, area of a cell."""
@@ -20,16 +22,21 @@ def grid(extent: float, n: int = 201) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def resolved(draw: Callable[[], Make]) -> tuple[Make, float]:
-    """A random flow of flowlib's and an extent whose grid resolves it: flowlib's own density has mass 1 there.
+    """A random flow of flowlib's on N(0, I) and an extent whose grid resolves its density, and that of its inverse.
 
-    A steep flow has ridges narrower than a cell; such draws are thrown away, or a right answer would fail now and then.
+    A steep flow has ridges narrower than a cell; such draws are thrown away, or a right answer would fail now and then. The
+    density of the inverse is what comes of the commonest mistake: it has mass 1 as well, and must not fail by chance.
     """
     right = Local({})
     for _ in range(50):
         flow = draw()
-        extent = float(np.abs(right.array(flow, "sample", (2000,))).max()) * 1.5
+        ahead, back = (right.pair(flow, way, _POINTS)[0] for way in ("forward", "inverse"))
+        extent = float(max(np.abs(ahead).max(), np.abs(back).max())) * 1.5
         _, points, area = grid(extent)
-        if abs(np.exp(right.array(flow, "log_prob", points)).sum() * area - 1) < 0.005:
+        z, log_det = right.pair(flow, "forward", points)
+        inverse = -0.5 * (z**2).sum(-1) - np.log(2 * np.pi) + log_det
+        densities = (right.array(flow, "log_prob", points), inverse)
+        if all(abs(np.exp(d).sum() * area - 1) < 0.005 for d in densities):
             return flow, extent
     raise RuntimeError("no random flow is smooth enough for the grid")
 

@@ -165,8 +165,8 @@ def test_warm_cold_and_bare_give_the_same_points_and_outputs(bundles, known) -> 
 def test_running_every_cell_gives_the_same_points(assignment, bundles, launcher) -> None:
     """The cells that grading leaves out change nothing."""
     made = paper(assignment)
-    entries = mistakes(assignment)[0]
-    answers = {**made.answers, **{e.exercise: e.source for e in list(entries.values())[::2]}}
+    # Half of it unanswered. No mistakes: against secret inputs some of them pass one check of several by chance.
+    answers = {e: made.answers[e] for e in made.exercises[::2]}
     data = notebook_bytes(made.notebook(answers))
     sliced = grade_submission(data, bundles[assignment], launcher)
     whole = grade_submission(data, replace(bundles[assignment], whole=True), launcher)
