@@ -11,7 +11,7 @@ import re
 import symtable
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbformat import NotebookNode
 
@@ -155,7 +155,7 @@ def steps_of(notebook: NotebookNode, template: NotebookNode, *, whole: bool = Fa
         )
         if needed:
             wanted |= names.used | names.bound
-        kept.append(Step(step.index, step.id, step.source, step.kind, needed, names))
+        kept.append(replace(step, needed=needed))
     return kept[::-1]
 
 

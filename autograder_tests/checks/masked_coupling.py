@@ -539,68 +539,43 @@ def _verdicts(subject: Subject, case: Case, names: tuple[str, ...]) -> Iterator[
         yield name, got
 
 
-def _accepted(name: str, verdict: bool) -> None:
-    require(verdict, f"a healthy layer (patient {name}) is rejected", expected="True", got="False")
-
-
 HEALTHY = ("C", "G")
+
+
+def _tells_apart(subject: Subject, case: Case, names: tuple[str, ...], complaint: str) -> None:
+    """Healthy layers are accepted and broken ones are not. Both are asked for: to reject everything is to see nothing."""
+    for name, verdict in _verdicts(subject, case, names):
+        if name in HEALTHY:
+            require(verdict, f"a healthy layer (patient {name}) is rejected", expected="True", got="False")
+        else:
+            require(not verdict, complaint.format(name), expected="False", got="True")
 
 
 @check("is_valid_layer")
 def property_test_accepts_healthy_layers(subject: Subject, case: Case) -> None:
     """Your test accepts layers that have all properties, couplings or not."""
-    for name, verdict in _verdicts(subject, case, (*HEALTHY, "K")):
-        if name == "K":
-            require(
-                not verdict,
-                "a layer of which nothing holds (patient K) is accepted: what accepts everything is no test",
-                expected="False",
-                got="True",
-            )
-        else:
-            _accepted(name, verdict)
+    accepts_all = (
+        "a layer of which nothing holds (patient {}) is accepted: what accepts everything is no test"
+    )
+    _tells_apart(subject, case, (*HEALTHY, "K"), accepts_all)
 
 
 @check("is_valid_layer")
 def property_test_sees_broken_round_trips(subject: Subject, case: Case) -> None:
     """Your test rejects layers whose inverse does not undo forward."""
-    for name, verdict in _verdicts(subject, case, ("A", "E", "I", "J", *HEALTHY)):
-        if name in HEALTHY:  # what rejects everything has seen nothing
-            _accepted(name, verdict)
-            continue
-        require(
-            not verdict,
-            f"patient {name}: its inverse does not undo forward, yet it is accepted",
-            expected="False",
-            got="True",
-        )
+    complaint = "patient {}: its inverse does not undo forward, yet it is accepted"
+    _tells_apart(subject, case, ("A", "E", "I", "J", *HEALTHY), complaint)
 
 
 @check("is_valid_layer")
 def property_test_sees_wrong_log_dets(subject: Subject, case: Case) -> None:
     """Your test rejects layers with a wrong log_det in one direction."""
-    for name, verdict in _verdicts(subject, case, ("D", "F", *HEALTHY)):
-        if name in HEALTHY:  # what rejects everything has seen nothing
-            _accepted(name, verdict)
-            continue
-        require(
-            not verdict,
-            f"patient {name}: one of its log_dets is wrong, yet it is accepted",
-            expected="False",
-            got="True",
-        )
+    complaint = "patient {}: one of its log_dets is wrong, yet it is accepted"
+    _tells_apart(subject, case, ("D", "F", *HEALTHY), complaint)
 
 
 @check("is_valid_layer")
 def property_test_sees_log_dets_that_cancel(subject: Subject, case: Case) -> None:
     """Your test rejects layers whose two wrong log_dets cancel each other."""
-    for name, verdict in _verdicts(subject, case, ("B", "H", *HEALTHY)):
-        if name in HEALTHY:  # what rejects everything has seen nothing
-            _accepted(name, verdict)
-            continue
-        require(
-            not verdict,
-            f"patient {name}: both log_dets are wrong and add up to 0, yet it is accepted",
-            expected="False",
-            got="True",
-        )
+    complaint = "patient {}: both log_dets are wrong and add up to 0, yet it is accepted"
+    _tells_apart(subject, case, ("B", "H", *HEALTHY), complaint)

@@ -14,6 +14,7 @@ from tests.attacks.bank import (
     forgery,
     hand_in,
 )
+from tests.coursekit.isolate.attacks import ENDLESS
 
 __all__ = ["PROCESSES"]
 
@@ -27,18 +28,6 @@ class MaskedCouplingLayer(nn.Module):
         {act}
 
     inverse = forward
-"""
-STUBBORN = """\
-import signal
-
-for number in (signal.SIGINT, signal.SIGALRM, signal.SIGTERM):
-    signal.signal(number, signal.SIG_IGN)
-while True:
-    try:
-        while True:
-            pass
-    except BaseException:
-        pass
 """
 FORKS = """\
 import os
@@ -118,11 +107,11 @@ SEARCH = """\
 import glob, os, subprocess
 
 found = [str(dict(os.environ))]
-places = ["/", "/root", "/home", "/work", "/work/main", "/srv", "/proc/1/environ", "/proc/self/mountinfo"]
+places = ["/", "/root", "/home", "/srv", "/proc/1/environ", "/proc/self/mountinfo"]
 places += [os.environ.get("INSTRUCTOR_FOLDER", ""), os.path.expanduser("~"), "..", "../..", "../../.."]
 for pid in filter(str.isdigit, os.listdir("/proc")):
     places += [f"/proc/{pid}/{name}" for name in ("environ", "cmdline", "maps")]
-    places += glob.glob(f"/proc/{pid}/fd/*") + [f"/proc/{pid}/root/work", f"/proc/{pid}/cwd"]
+    places += glob.glob(f"/proc/{pid}/fd/*") + [f"/proc/{pid}/root/home", f"/proc/{pid}/cwd"]
 for place in places:
     try:
         if os.path.isdir(place):
@@ -225,7 +214,7 @@ PROCESSES = [
         ends=True,
     ),
     Attack("endless loop", **own_cell("while True:\n    pass"), flags=("time limit: cell s-",)),
-    Attack("endless loop deaf to signals", **own_cell(STUBBORN), flags=("died: cell s-", "time limit: 3 s")),
+    Attack("endless loop deaf to signals", **own_cell(ENDLESS), flags=("died: cell s-", "time limit: 3 s")),
     Attack(
         "sleep that swallows everything", **own_cell("import time\ntime.sleep(1e6)"), flags=("time limit",)
     ),

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import textwrap
 
-__all__ = ["ATTACKS", "SYSCALLS", "cells"]
+__all__ = ["ATTACKS", "ENDLESS", "SYSCALLS", "cells"]
+
+# Deaf to every signal that can be ignored.
+ENDLESS = """
+import signal
+for number in (signal.SIGINT, signal.SIGALRM, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+while True:
+    try:
+        while True:
+            pass
+    except BaseException:
+        pass
+"""
 
 # {secret}: a file of the instructor's. {source}: one of the course's. {home}: the instructor's. {port}, {abstract}: sockets that
 # listen outside. {victim}: a process outside.

@@ -18,6 +18,7 @@ from coursekit.isolate.handle import ChildDied
 from coursekit.isolate.launch import Launcher
 from coursekit.isolate.limits import Limits
 from coursekit.isolate.watch import tree
+from tests.coursekit.isolate.attacks import ENDLESS
 from tests.coursekit.isolate.conftest import ISOLATING, QUICK, stdout, usable
 
 SHORT = dataclasses.replace(QUICK, request_seconds=1.0, grace_seconds=0.5)
@@ -34,17 +35,6 @@ ENDS = {
         "protocol error: expected a header of at most 65536 bytes, got 4294967295",
     ),
 }
-ENDLESS = """
-import signal
-for number in (signal.SIGINT, signal.SIGALRM, signal.SIGTERM):
-    signal.signal(number, signal.SIG_IGN)
-while True:
-    try:
-        while True:
-            pass
-    except BaseException:
-        pass
-"""
 
 
 @pytest.mark.parametrize(("source", "status"), ENDS.values(), ids=ENDS)
