@@ -18,6 +18,7 @@ from flowlib.coupling import (
     SplitCoupling,
     alternating_masks,
 )
+from flowlib.elementwise import AffineElementwise, Elementwise
 from flowlib.fit import History, fit
 from flowlib.flow import Flow
 from flowlib.jacobians import batch_jacobian, log_abs_det_triangular
@@ -26,7 +27,8 @@ from flowlib.networks import BernoulliDecoder, CategoricalDecoder, GaussianDecod
 from flowlib.pretrained import load_flow_2d, load_results
 from flowlib.priors import FlowPrior, GaussianPrior, MixtureOfGaussiansPrior
 from flowlib.realnvp import real_nvp
-from flowlib.transform import Transform
+from flowlib.reshape import Reshape
+from flowlib.transform import Composition, Transform
 from flowlib.vae import (
     VAE,
     aggregate_posterior_log_prob,
@@ -41,9 +43,12 @@ __all__ = [
     "AdditiveCouplingLayer",
     "Affine",
     "AffineCoupling",
+    "AffineElementwise",
     "BernoulliDecoder",
     "CategoricalDecoder",
+    "Composition",
     "DiagonalNormal",
+    "Elementwise",
     "Flow",
     "FlowPrior",
     "GaussianDecoder",
@@ -55,6 +60,7 @@ __all__ = [
     "MixtureOfGaussiansPrior",
     "Permutation",
     "Rescaling",
+    "Reshape",
     "SplitCoupling",
     "StandardNormal",
     "Transform",

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from flowlib.checks import check_size
-from flowlib.transform import Transform
+from flowlib.elementwise import AffineElementwise, Elementwise, bounded, check_bound
+from flowlib.transform import Transform, joined
 
 __all__ = [
     "AdditiveCouplingLayer",
@@ -64,18 +65,6 @@ def affine_inverse(x: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return (x - t) * (-s).exp(), -s.sum(-1)
 
 
-def bounded(s: Tensor, bound: float | None) -> Tensor:
-    """bound · tanh(s / bound): close to s near 0, never beyond ±bound. No bound: s as it is."""
-    return s if bound is None else bound * torch.tanh(s / bound)
-
-
-def check_bound(bound: float | None) -> float | None:
-    """Return a log-scale bound that is None or positive, else raise ValueError."""
-    if bound is not None and not bound > 0:
-        raise ValueError(f"log_scale_bound must be positive or None, got {bound!r}")
-    return bound
-
-
 class AdditiveCouplingLayer(Transform):
     """NICE's coupling: x = u + (1 − b) ⊙ t(b ⊙ u), with log|det ∂x/∂u| = 0: it preserves volume.
 
@@ -121,10 +110,12 @@ class AffineCoupling(Transform):
 
     Args:
         conditioner: module from `(*batch, D)` to `(*batch, 2D)`: the first D outputs are s, the last D are t.
+            With a context it is fed `(*batch, D + context_size)`, the context last.
         mask: b, `(D,)`: 1 = passed through unchanged and fed to the conditioner, 0 = moved.
         log_scale_bound: with a bound c, s is replaced by c · tanh(s / c), so a layer stretches or shrinks a
             variable by at most exp(c). An unbounded scale can overflow on data unlike the training data.
             None: no bound.
+        context_size: length of the context that the conditioner is fed as well; 0 for none.
 
     Raises `ValueError` for a bad mask, a bound ≤ 0, and a conditioner with another output shape.
     Source: Dinh, Sohl-Dickstein, Bengio 2016, arXiv:1605.08803.
@@ -136,25 +127,34 @@ class AffineCoupling(Transform):
     True
     """
 
-    def __init__(self, conditioner: nn.Module, mask: Tensor, log_scale_bound: float | None = None) -> None:
+    def __init__(
+        self,
+        conditioner: nn.Module,
+        mask: Tensor,
+        log_scale_bound: float | None = None,
+        *,
+        context_size: int = 0,
+    ) -> None:
         mask = check_mask(mask)
-        super().__init__(len(mask))
+        super().__init__(len(mask), context_size=context_size)
         self.conditioner = conditioner
         self.log_scale_bound = check_bound(log_scale_bound)
         self.register_buffer("mask", mask)
 
-    def _scale_and_translation(self, v: Tensor) -> tuple[Tensor, Tensor]:
+    def _scale_and_translation(self, v: Tensor, context: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         # The kept variables are the same in u and in x, so the argument may be either.
         b = self.mask.to(v.dtype)
         kept = b * v
-        s, t = check_output(self.conditioner(kept), kept, 2 * self.D, "conditioner").chunk(2, dim=-1)
+        s, t = check_output(self.conditioner(joined(kept, context)), kept, 2 * self.D, "conditioner").chunk(
+            2, dim=-1
+        )
         return (1 - b) * bounded(s, self.log_scale_bound), (1 - b) * t
 
-    def _forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        return affine_forward(u, *self._scale_and_translation(u))
+    def _forward(self, u: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        return affine_forward(u, *self._scale_and_translation(u, context))
 
-    def _inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return affine_inverse(x, *self._scale_and_translation(x))
+    def _inverse(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        return affine_inverse(x, *self._scale_and_translation(x, context))
 
 
 class _TwoNets(nn.Module):
@@ -197,17 +197,21 @@ class MaskedCouplingLayer(AffineCoupling):
 
 
 class SplitCoupling(Transform):
-    """RealNVP's coupling by index: d = ⌊D/2⌋ variables are kept, the other D − d are moved.
+    """A coupling by index: d = ⌊D/2⌋ variables are kept, each of the other D − d is moved by a map τ.
 
-    x_kept = u_kept, x_moved = u_moved ⊙ exp(s) + t with (s, t) = conditioner(u_kept), log|det ∂x/∂u| = Σ s.
-    The same map as a masked coupling, without computing outputs that a mask would throw away.
+    x_kept = u_kept, x_i = τ(u_i; h_i) with h = conditioner(u_kept), log|det ∂x/∂u| = Σ_i log ∂x_i/∂u_i.
+    τ is RealNVP's u_i · exp(s_i) + t_i unless another `elementwise` map is given: then it is the same map as a
+    masked coupling, without computing outputs that a mask would throw away.
 
     Args:
-        conditioner: module from `(*batch, d)` to `(*batch, 2(D − d))`: first s, then t.
+        conditioner: module from `(*batch, d)`, or `(*batch, d + context_size)` with a context, to
+            `(*batch, size · (D − d))`, where size is the number of parameters of τ: first s, then t.
         D: number of variables, at least 2; odd is fine.
         flip: False keeps the first d variables, True the last d. Two layers, one of each, move every
             variable.
         log_scale_bound: with a bound c, s is replaced by c · tanh(s / c). None: no bound.
+        elementwise: τ, in place of the affine map (then without log_scale_bound).
+        context_size: length of the context that the conditioner is fed as well; 0 for none.
 
     Raises `ValueError` for D < 2, a bound ≤ 0, and a conditioner with another output shape.
     Source: Dinh, Sohl-Dickstein, Bengio 2016, arXiv:1605.08803.
@@ -219,15 +223,24 @@ class SplitCoupling(Transform):
     """
 
     def __init__(
-        self, conditioner: nn.Module, D: int, flip: bool = False, log_scale_bound: float | None = None
+        self,
+        conditioner: nn.Module,
+        D: int,
+        flip: bool = False,
+        log_scale_bound: float | None = None,
+        *,
+        elementwise: Elementwise | None = None,
+        context_size: int = 0,
     ) -> None:
-        super().__init__(check_size("D", D))
+        super().__init__(check_size("D", D), context_size=context_size)
         if D < 2:
             raise ValueError(f"a coupling needs a kept and a moved variable: D must be at least 2, got {D}")
+        if elementwise is not None and log_scale_bound is not None:
+            raise ValueError("log_scale_bound belongs to the affine map: give it or elementwise, not both")
         self.conditioner = conditioner
         self.d = D // 2
         self.flip = flip
-        self.log_scale_bound = check_bound(log_scale_bound)
+        self.elementwise = AffineElementwise(log_scale_bound) if elementwise is None else elementwise
 
     def _split(self, v: Tensor) -> tuple[Tensor, Tensor]:
         if self.flip:
@@ -239,17 +252,17 @@ class SplitCoupling(Transform):
     def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
         return torch.cat([moved, kept] if self.flip else [kept, moved], dim=-1)
 
-    def _scale_and_translation(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        width = 2 * (self.D - self.d)
-        s, t = check_output(self.conditioner(kept), kept, width, "conditioner").chunk(2, dim=-1)
-        return bounded(s, self.log_scale_bound), t
+    def _map_parameters(self, kept: Tensor, context: tuple[Tensor, ...]) -> Tensor:
+        width = self.elementwise.size * (self.D - self.d)
+        output = check_output(self.conditioner(joined(kept, context)), kept, width, "conditioner")
+        return self.elementwise.parameters_of(output)
 
-    def _forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward(self, u: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         kept, moved = self._split(u)
-        moved, log_det = affine_forward(moved, *self._scale_and_translation(kept))
-        return self._join(kept, moved), log_det
+        moved, log_derivatives = self.elementwise.forward(moved, self._map_parameters(kept, context))
+        return self._join(kept, moved), log_derivatives.sum(-1)
 
-    def _inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _inverse(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         kept, moved = self._split(x)
-        moved, log_det = affine_inverse(moved, *self._scale_and_translation(kept))
-        return self._join(kept, moved), log_det
+        moved, log_derivatives = self.elementwise.inverse(moved, self._map_parameters(kept, context))
+        return self._join(kept, moved), log_derivatives.sum(-1)

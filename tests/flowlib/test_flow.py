@@ -136,9 +136,9 @@ def test_vmap_of_log_prob():
     [
         (lambda: Flow(StandardNormal(2), [nn.Identity()]), TypeError, "transformation 0: .* got Identity"),
         (
-            lambda: Flow(StandardNormal(2), [Rescaling(3)]).forward(torch.ones(2)),
+            lambda: Flow(StandardNormal(2), [Rescaling(3)]),
             ValueError,
-            "Rescaling.forward",
+            r"transformation 0 \(Rescaling\) takes shape \(3,\), got \(2,\)",
         ),
         (
             lambda: Flow(StandardNormal(2), []).log_prob(torch.ones(4, 1)),

@@ -1,6 +1,7 @@
 """Every layer, every property: parametrized over the table in `layer_table.py`."""
 
 import copy
+import re
 from itertools import pairwise
 
 import pytest
@@ -10,15 +11,29 @@ from torch import Tensor
 import flowlib
 from flowlib import Transform, alternating_masks, batch_jacobian
 from flowlib.verify import check_layer, mass_2d, on_arrays
-from tests.flowlib.layer_table import LAYERS, build, cases
+from tests.flowlib.layer_table import LAYERS, OnVectors, build, cases, on_vectors
 
 METHODS = ("forward", "inverse")
-each_case = pytest.mark.parametrize(("name", "D"), cases())
-each_method = pytest.mark.parametrize("method", METHODS)
+each_case = pytest.mark.parametrize(("name", "size"), cases())
+each_way = pytest.mark.parametrize(
+    ("name", "size", "method"),
+    [
+        (name, size, method)
+        for name, size in cases()
+        for method in METHODS
+        if method == "forward" or LAYERS[name].inverse != "none"
+    ],
+)
 
 
 def points(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def setting(name: str, size: int, *batch: int) -> tuple[OnVectors, Tensor]:
+    """The layer of a row as a map between vectors, and random vectors `(*batch, D)` for it."""
+    layer = on_vectors(name, size)
+    return layer, points(*batch, layer.D)
 
 
 def test_every_layer_of_flowlib_is_in_the_table():
@@ -32,35 +47,34 @@ def test_every_layer_of_flowlib_is_in_the_table():
 
 def test_every_layer_is_tested_with_even_and_odd_sizes_above_two():
     for name, row in LAYERS.items():
-        assert {D % 2 for D in row.sizes} == {0, 1}, name
+        assert {size % 2 for size in row.sizes} == {0, 1}, name
         assert max(row.sizes) > 2, name
 
 
-@each_case
-@each_method
-def test_round_trip(name, D, method):
-    layer, start = build(name, D), points(6, D)
+@each_way
+def test_round_trip(name, size, method):
     if LAYERS[name].inverse == "none":
         pytest.skip("has no inverse")
+    layer, start = setting(name, size, 6)
     opposite = METHODS[1 - METHODS.index(method)]
     back, _ = getattr(layer, opposite)(getattr(layer, method)(start)[0])
     torch.testing.assert_close(back, start, rtol=LAYERS[name].tolerance, atol=LAYERS[name].tolerance)
 
 
-@each_case
-@each_method
-def test_log_det_is_that_of_the_autodiff_jacobian(name, D, method):
+@each_way
+def test_log_det_is_that_of_the_autodiff_jacobian(name, size, method):
     if LAYERS[name].log_det != "exact":
         pytest.skip("its log-det is an estimate")
-    transform, v = getattr(build(name, D), method), points(6, D)
+    layer, v = setting(name, size, 6)
+    transform = getattr(layer, method)
     expected = torch.linalg.slogdet(batch_jacobian(lambda v: transform(v)[0], v))[1]
-    torch.testing.assert_close(transform(v)[1], expected, rtol=1e-9, atol=1e-9)
+    tolerance = LAYERS[name].tolerance
+    torch.testing.assert_close(transform(v)[1], expected, rtol=tolerance, atol=tolerance)
 
 
-@each_case
-@each_method
-def test_float32_agrees_with_float64(name, D, method):
-    exact, v = build(name, D), points(6, D)
+@each_way
+def test_float32_agrees_with_float64(name, size, method):
+    exact, v = setting(name, size, 6)
     single = copy.deepcopy(exact).float()
     for got, expected in zip(getattr(single, method)(v.float()), getattr(exact, method)(v), strict=True):
         assert got.dtype == torch.float32
@@ -68,62 +82,69 @@ def test_float32_agrees_with_float64(name, D, method):
         torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-4)
 
 
-@each_case
-@each_method
-def test_batch_axes(name, D, method):
-    transform, v = getattr(build(name, D), method), points(2, 3, D)
+@each_way
+def test_batch_axes(name, size, method):
+    layer, v = setting(name, size, 2, 3)
+    transform = getattr(layer, method)
     y, log_det = transform(v)
-    assert y.shape == (2, 3, D)
+    assert y.shape == v.shape
     assert log_det.shape == (2, 3)
+    tolerance = {"rtol": LAYERS[name].tolerance, "atol": LAYERS[name].tolerance}
     for i in range(2):
         for j in range(3):
             alone, log_det_alone = transform(v[i, j])
             assert log_det_alone.shape == ()
-            torch.testing.assert_close(alone, y[i, j])
-            torch.testing.assert_close(log_det_alone, log_det[i, j])
+            torch.testing.assert_close(alone, y[i, j], **tolerance)
+            if LAYERS[name].log_det == "exact":
+                torch.testing.assert_close(log_det_alone, log_det[i, j], **tolerance)
 
 
-@each_case
-@each_method
-def test_no_examples(name, D, method):
-    y, log_det = getattr(build(name, D), method)(torch.zeros(0, D, dtype=torch.float64))
-    assert y.shape == (0, D)
+@each_way
+def test_no_examples(name, size, method):
+    layer, v = setting(name, size, 0)
+    y, log_det = getattr(layer, method)(v)
+    assert y.shape == v.shape
     assert log_det.shape == (0,)
 
 
 @each_case
-def test_state_dict_restores_the_map(name, D):
-    layer, other, u = build(name, D, seed=0), build(name, D, seed=5), points(6, D)
+def test_state_dict_restores_the_map(name, size):
+    if LAYERS[name].log_det != "exact":
+        pytest.skip("its log-det is random")
+    layer, u = setting(name, size, 6)
+    other = on_vectors(name, size, seed=5)
     other.load_state_dict(layer.state_dict())
     for got, expected in zip(other.forward(u), layer.forward(u), strict=True):
         assert torch.equal(got, expected)
 
 
-@each_case
-@each_method
-def test_vmap(name, D, method):
+@each_way
+def test_vmap(name, size, method):
     if not LAYERS[name].vmap:
         pytest.skip("not made for vmap")
-    transform, v = getattr(build(name, D), method), points(6, D)
+    layer, v = setting(name, size, 6)
+    transform = getattr(layer, method)
     for got, expected in zip(torch.func.vmap(transform)(v), transform(v), strict=True):
         torch.testing.assert_close(got, expected)
 
 
-@each_case
-@each_method
-def test_jacfwd_agrees_with_backward_passes(name, D, method):
-    transform, v = getattr(build(name, D), method), points(4, D)
+@each_way
+def test_jacfwd_agrees_with_backward_passes(name, size, method):
+    if not LAYERS[name].vmap:
+        pytest.skip("not made for vmap")
+    layer, v = setting(name, size, 4)
+    transform = getattr(layer, method)
     forward_mode = torch.func.vmap(torch.func.jacfwd(lambda row: transform(row)[0]))(v)
     torch.testing.assert_close(forward_mode, batch_jacobian(lambda v: transform(v)[0], v))
 
 
-@pytest.mark.parametrize(("name", "D"), [case for case in cases() if list(build(*case).parameters())])
-def test_gradients_reach_every_parameter(name, D):
-    layer = build(name, D)
-    own = {k: p for k, p in layer.named_parameters() if not k.startswith("base.")}
-    for method in METHODS:
+@pytest.mark.parametrize(("name", "size"), [case for case in cases() if list(build(*case).parameters())])
+def test_gradients_reach_every_parameter(name, size):
+    layer, v = setting(name, size, 6)
+    own = {k: p for k, p in layer.named_parameters() if ".base." not in k}
+    for method in METHODS if LAYERS[name].inverse != "none" else METHODS[:1]:
         layer.zero_grad()
-        y, log_det = getattr(layer, method)(points(6, D))
+        y, log_det = getattr(layer, method)(v)
         ((y**2).sum() + log_det.sum()).backward()
         for key, parameter in own.items():
             assert parameter.grad is not None, f"{method}: no gradient for {key}"
@@ -131,18 +152,27 @@ def test_gradients_reach_every_parameter(name, D):
             assert parameter.grad.abs().max() > 0, f"{method}: gradient of {key} is 0"
 
 
-@each_case
-@each_method
-def test_argument_is_left_as_it_was(name, D, method):
-    v = points(6, D)
+@each_way
+def test_argument_is_left_as_it_was(name, size, method):
+    layer, v = setting(name, size, 6)
     before = v.clone()
-    getattr(build(name, D), method)(v)
+    getattr(layer, method)(v)
     assert torch.equal(v, before)
 
 
-@pytest.mark.parametrize("name", [name for name, row in LAYERS.items() if 2 in row.sizes])
-def test_pushed_forward_normal_has_mass_one(name):
-    layer = build(name, 2, noise=0.15)  # a mild map: the grid must resolve the density it makes
+def of_two_variables() -> list[tuple[str, int]]:
+    return [
+        (name, size)
+        for name, size in cases()
+        if LAYERS[name].inverse != "none"
+        and LAYERS[name].log_det == "exact"
+        and on_vectors(name, size).D == 2
+    ]
+
+
+@pytest.mark.parametrize(("name", "size"), of_two_variables())
+def test_pushed_forward_normal_has_mass_one(name, size):
+    layer = on_vectors(name, size, noise=0.15)  # a mild map: the grid must resolve the density it makes
 
     def log_prob(x: Tensor) -> Tensor:
         u, log_det = layer.inverse(x)
@@ -155,29 +185,65 @@ def test_pushed_forward_normal_has_mass_one(name):
     margin = 0.1 * (high - low)
     low, high = low - margin, high + margin
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-    assert mass_2d(on_arrays(log_prob), extent, n=800) == pytest.approx(1, abs=1e-3)
+    n = 800 if LAYERS[name].inverse == "exact" else 250  # an iteration costs many evaluations a point
+    assert mass_2d(on_arrays(log_prob), extent, n=n) == pytest.approx(1, abs=1e-3)
 
 
 @each_case
-def test_check_layer_finds_nothing_to_complain_about(name, D):
-    check_layer(build(name, D), D).raise_if_failed()
+def test_check_layer_finds_nothing_to_complain_about(name, size):
+    if LAYERS[name].log_det != "exact" or LAYERS[name].inverse == "none":
+        pytest.skip("check_layer examines exact layers with an inverse")
+    layer = on_vectors(name, size)
+    check_layer(layer, layer.D, tolerance=LAYERS[name].tolerance).raise_if_failed()
 
 
-@each_case
-@each_method
-def test_wrong_length_and_dtype_are_named(name, D, method):
-    transform = getattr(build(name, D), method)
-    with pytest.raises(ValueError, match=rf"\(\*batch, {D}\), got \(4, {D + 1}\)"):
-        transform(torch.zeros(4, D + 1, dtype=torch.float64))
+@each_way
+def test_wrong_shape_and_dtype_are_named(name, size, method):
+    layer = build(name, size)
+    transform = getattr(layer, method)
+    shape = layer.base_shape if method == "forward" else layer.event_shape
+    wrong = (*shape[:-1], shape[-1] + 1)
+    words = re.escape(f"(*batch, {', '.join(map(str, shape))}), got {(4, *wrong)}")
+    with pytest.raises(ValueError, match=words):
+        transform(torch.zeros(4, *wrong, dtype=torch.float64))
     with pytest.raises(TypeError, match="floating-point"):
-        transform(torch.zeros(4, D, dtype=torch.long))
+        transform(torch.zeros(4, *shape, dtype=torch.long))
+
+
+def conditional() -> list[tuple[str, int]]:
+    return [(name, size) for name, size in cases() if LAYERS[name].context]
+
+
+@pytest.mark.parametrize(("name", "size"), conditional())
+def test_context_is_checked_used_and_shared_by_samples(name, size):
+    layer, n = build(name, size), LAYERS[name].context
+    h, u = points(5, n), points(3, 5, *layer.base_shape)
+    x, log_det = layer.forward(u, h)
+    for k in range(5):
+        alone, log_det_alone = layer.forward(u[:, k], h[k])
+        torch.testing.assert_close(alone, x[:, k])
+        torch.testing.assert_close(log_det_alone, log_det[:, k])
+    assert not torch.allclose(x, layer.forward(u, h + 1)[0])
+    with pytest.raises(ValueError, match=rf"expected a context of shape \(\*batch, {n}\).*got none"):
+        layer.forward(u)
+    with pytest.raises(ValueError, match=rf"\(\*batch, {n}\) for a batch \(3, 5\), got \(4, {n}\)"):
+        layer.inverse(x, points(4, n))
+
+
+def test_a_context_for_a_layer_without_is_an_error():
+    with pytest.raises(ValueError, match=r"Rescaling.forward: takes no context, got one of shape \(3, 1\)"):
+        flowlib.Rescaling(2).forward(torch.zeros(3, 2), torch.zeros(3, 1))
 
 
 # --- What only some layers promise ---
 
 
 def masked_names() -> list[str]:
-    return [name for name, row in LAYERS.items() if "mask" in dict(row.make(4).named_buffers())]
+    return [
+        name
+        for name, row in LAYERS.items()
+        if not row.context and "mask" in dict(row.make(row.sizes[-1]).named_buffers())
+    ]
 
 
 @pytest.mark.parametrize("name", masked_names())
