@@ -23,7 +23,17 @@ from coursekit.grading import Result
 from coursekit.spreadsheet import csv_text
 from coursekit.submission import MAX_BYTES
 
-__all__ = ["ClassFolder", "HandedIn"]
+__all__ = ["ClassFolder", "HandedIn", "database_of", "gradebook_file"]
+
+
+def gradebook_file(class_dir: Path) -> Path:
+    """The class's gradebook, where it is not another database."""
+    return class_dir / "gradebook.db"
+
+
+def database_of(class_dir: Path, db: str | None) -> str:
+    """Address of a class's gradebook: `db`, or the file in its folder."""
+    return db or f"sqlite:///{gradebook_file(class_dir)}"
 
 
 @dataclass(frozen=True)
@@ -106,14 +116,14 @@ class ClassFolder:
     def result(self, student: str) -> Result | None:
         """The result of an earlier run, None when there is none or it cannot be used."""
         try:
-            return Result.from_json(json.loads(self._result_path(student).read_text(encoding="utf-8")))
+            return Result.from_json(json.loads(self.result_path(student).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def keep(self, student: str, result: Result) -> None:
         """Keep a result."""
         data = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True)
-        atomic_write(self._result_path(student), data.encode("utf-8"))
+        atomic_write(self.result_path(student), data.encode("utf-8"))
 
     def keep_notebook(self, student: str, result: Result) -> None:
         """Put the graded notebook where nbgrader looks for it."""
@@ -121,8 +131,13 @@ class ClassFolder:
         atomic_write(path, result.notebook.encode("utf-8"))
 
     def graded(self) -> list[str]:
-        """Students with a kept result, sorted."""
-        return sorted(p.parent.name for p in self.root.glob(f"results/*/{self.assignment}.json"))
+        """Students with a kept result, sorted. No link to a folder is followed."""
+        results = self.root / "results"
+        if not results.is_dir():
+            return []
+        with os.scandir(results) as found:
+            students = sorted(e.name for e in found if e.is_dir(follow_symlinks=False))
+        return [s for s in students if os.path.lexists(self.result_path(s))]
 
     def write_scores(self, standings: Mapping[str, Standing]) -> Path:
         """`scores/ASSIGNMENT.csv`: a row for every student who was ever graded, a column for every graded cell."""
@@ -146,5 +161,6 @@ class ClassFolder:
         atomic_write(path, csv_text(table).encode("utf-8"))
         return path
 
-    def _result_path(self, student: str) -> Path:
+    def result_path(self, student: str) -> Path:
+        """Where a student's result is kept."""
         return self.root / "results" / student / f"{self.assignment}.json"

@@ -31,6 +31,14 @@ T = TypeVar("T")
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 # SQLite's own waiting cannot be interrupted by Ctrl-C, so each try waits this long at most, seconds.
 _SQLITE_PATIENCE = 0.1
+# A PostgreSQL server whose machine or network is gone says nothing: after about a minute of silence it counts as lost. Options
+# of libpq.
+_VANISHED = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 
 
 class GradebookError(CourseError):
@@ -122,11 +130,11 @@ class Database:
             event.listen(engine, "connect", _take_over_transactions)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
-        timeout = (
-            {} if "connect_timeout" in url.query else {"connect_timeout": max(2, int(self.wait_seconds))}
-        )
+        # What the address says comes first.
+        options = {"connect_timeout": max(2, int(self.wait_seconds)), **_VANISHED}
+        options = {name: value for name, value in options.items() if name not in url.query}
         try:
-            engine = create_engine(url, pool_pre_ping=True, connect_args=timeout)
+            engine = create_engine(url, pool_pre_ping=True, connect_args=options)
         except ImportError as error:
             raise GradebookError(
                 f"the gradebook {self.name} needs the PostgreSQL driver: pip install 'psycopg[binary]'"

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coursekit.class_folder import ClassFolder
+from coursekit.class_folder import ClassFolder, database_of
 from coursekit.cluster import Cluster
 from coursekit.course import Course
 from coursekit.errors import CourseError
@@ -41,7 +41,7 @@ from coursekit.pool import Here, Local, LostError, Pool, results_of
 from coursekit.processes import Processes
 from coursekit.releases import bundle_of
 
-__all__ = ["Crew", "Graded", "Options", "database_of", "grade_assignment"]
+__all__ = ["Crew", "Graded", "Options", "grade_assignment"]
 
 # Going on would lose every further result in the same way.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -114,11 +114,6 @@ class Graded:
                 "cells": [asdict(c) for c in self.result.cells],
             }
         return row
-
-
-def database_of(class_dir: Path, db: str | None) -> str:
-    """Address of a class's gradebook."""
-    return db or f"sqlite:///{class_dir / 'gradebook.db'}"
 
 
 class Crew:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from coursekit.class_folder import ClassFolder
 from coursekit.errors import CourseError
 from coursekit.gradebook import Standing
 from coursekit.grading import Result
@@ -81,33 +81,22 @@ def load_results(class_dir: Path, assignment: str, standings: Mapping[str, Stand
     Raises:
         CourseError: when there is no class folder, or nothing of the assignment is graded.
     """
+    if not class_dir.is_dir():
+        raise CourseError(f"no class folder: {class_dir} is not there")
+    folder = ClassFolder(class_dir, assignment)
     entries: list[Entry] = []
     unreadable: list[tuple[str, str]] = []
-    for student, path in _result_files(class_dir, assignment):
+    for student in folder.graded():
         try:
-            result = _result(path, assignment)
+            result = _result(folder.result_path(student), assignment)
             answers = _answers(result)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             unreadable.append((student, " ".join(f"{type(error).__name__}: {error}".split())[:200]))
             continue
         entries.append(Entry(student, replace(result, notebook=""), standings.get(student), answers))
     if not entries and not unreadable:
-        raise CourseError(
-            f"nothing of {assignment} is graded: no {class_dir / 'results'}/STUDENT/{assignment}.json"
-        )
+        raise CourseError(f"nothing of {assignment} is graded: no {folder.result_path('STUDENT')}")
     return ClassResults(assignment, tuple(entries), tuple(unreadable))
-
-
-def _result_files(class_dir: Path, assignment: str) -> list[tuple[str, Path]]:
-    if not class_dir.is_dir():
-        raise CourseError(f"no class folder: {class_dir} is not there")
-    results = class_dir / "results"
-    if not results.is_dir():
-        return []
-    with os.scandir(results) as found:
-        students = sorted(e.name for e in found if e.is_dir(follow_symlinks=False))
-    files = [(s, results / s / f"{assignment}.json") for s in students]
-    return [(s, path) for s, path in files if os.path.lexists(path)]
 
 
 def _result(path: Path, assignment: str) -> Result:

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 
 from coursekit.build import release_of
+from coursekit.class_folder import database_of, gradebook_file
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.gradebook import GradebookWriter
@@ -46,11 +47,11 @@ def write_report(
     """
     if not class_dir.is_dir():
         raise CourseError(f"no class folder: {class_dir} is not there")
-    database = class_dir / "gradebook.db"
+    database = gradebook_file(class_dir)
     if db_url is None and not database.is_file():
         # Opening it would make it.
         raise CourseError(f"nothing of {assignment} is graded: {database} is not there")
-    with GradebookWriter(db_url or f"sqlite:///{database}", course.course_id) as gradebook:
+    with GradebookWriter(database_of(class_dir, db_url), course.course_id) as gradebook:
         standings = gradebook.standings(assignment)
     found = load_results(class_dir, assignment, standings)
     pairs = alike(found, released_code(course, class_dir, assignment))

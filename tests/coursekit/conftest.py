@@ -6,6 +6,7 @@ import copy
 import html
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -159,6 +160,16 @@ RIGHT = {
     "cube": "def cube(x):\n    return x**3",
     "why": "Both factors have the same sign.",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """A shell without job control starts a command in the background with Ctrl-C ignored, and so all that it starts."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

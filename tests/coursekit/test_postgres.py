@@ -329,3 +329,15 @@ def test_a_database_of_something_else(server, database, url):
     with pytest.raises(GradebookError, match="is no gradebook: expected nbgrader's tables, found places"):
         GradebookWriter(url, COURSE)
     assert server.execute("SELECT count(*) FROM pg_stat_user_tables", database) == [(1,)]
+
+
+@pytest.mark.parametrize(("said", "expected"), [("", "60000"), ("tcp_user_timeout=5000", "5000")])
+def test_a_server_whose_machine_is_gone_is_noticed(url, said, expected):
+    """The kernel's clocks run: without them a read waits for ever for a machine that has lost its power."""
+    address = make_url(url).update_query_string(said)
+    database = Database(address.render_as_string(hide_password=False), wait_seconds=5)
+    with database.engine.connect() as connection:
+        options = connection.connection.driver_connection.info.get_parameters()
+    database.close()
+    assert options["tcp_user_timeout"] == expected
+    assert {"keepalives_idle", "keepalives_interval", "keepalives_count"} <= set(options)
