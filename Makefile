@@ -11,7 +11,7 @@ export MKL_NUM_THREADS = 1
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-slow lab notebooks mutants attacks grade build format clean
+.PHONY: help setup demo test test-slow test-peers lab notebooks mutants attacks grade build format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,6 +44,10 @@ test: setup  ## All tests: style, generated files, unit tests, doctests, catalog
 
 test-slow: setup  ## Tests that take minutes: kills, clusters, full disks, all attacks, every mistake graded in isolation
 	MPLBACKEND=agg COURSEKIT_KILLS=20 COURSE_TEST_ALL=1 $(BIN)/python -m pytest -n auto -m slow
+
+test-peers: setup  ## flowlib against other libraries of flows, with the same weights
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/python -m pytest tests/peers
 
 lab: setup  ## JupyterLab with the student notebooks
 	cd course && ../$(BIN)/jupyter lab
