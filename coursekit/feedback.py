@@ -22,6 +22,8 @@ from coursekit.nbgrader_plugins import RedactHiddenTests
 __all__ = ["FeedbackWriter"]
 
 
+_TEMPLATES = Path(__file__).parent / "templates"
+
 # An image without alternative text.
 _IMAGE = re.compile(r"<img(?![^>]*\salt=)(?=[\s/>])")
 _ALT = '<img alt="No description has been provided for this image"'
@@ -48,14 +50,18 @@ class _Page(HTMLExporter):
 
 
 class FeedbackWriter:
-    """Writes `CLASS/feedback/STUDENT/ASSIGNMENT/ASSIGNMENT.html` with nbgrader's template and
-    preprocessors."""
+    """Writes `CLASS/feedback/STUDENT/ASSIGNMENT/ASSIGNMENT.html` with nbgrader's preprocessors and, but for the list of
+    what was graded, its template."""
 
     def __init__(self, course: Course, class_dir: Path, db_url: str) -> None:
         self.class_dir, self.db_url = class_dir, db_url
         self._known: dict[str, set[str]] = {}
         converter = GenerateFeedback(coursedir=CourseDirectory(root=str(class_dir)), config=course.config)
         logging.getLogger("traitlets").setLevel(logging.CRITICAL)
+        html = converter.config.HTMLExporter
+        html.template_name = "coursekit_feedback"  # ours extends nbgrader's
+        html.extra_template_paths = [*html.extra_template_paths, *html.extra_template_basedirs]
+        html.extra_template_basedirs = [str(_TEMPLATES), *html.extra_template_basedirs]
         self.exporter = _Page(config=converter.config)
         for preprocessor in converter.preprocessors:
             self.exporter.register_preprocessor(preprocessor, enabled=True)

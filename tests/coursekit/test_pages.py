@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 from nbconvert.exporters import HTMLExporter
 from nbgrader.api import Gradebook
 from typer.testing import CliRunner
@@ -246,3 +247,21 @@ def test_names_that_cannot_be_a_students(course, fake):  # noqa: F811
         result = CliRunner().invoke(app, ["grade", NAME, "--workers", "0", "--student", student])
         assert result.exit_code == 2
         assert "handed in nothing" in result.output
+
+
+def test_the_list_of_what_was_graded_says_what_it_is(course, fake):  # noqa: F811
+    """nbgrader's own says "Test cell" thirty times."""
+    hand_in(course.root, "a", answered(released(course), why="a"))
+    hand_in(course.root, "b", answered(released(course), square="def square(x):\n    return x"))
+    rows = {}
+    for student, row in grade(course).items():
+        page = BeautifulSoup(Path(row.feedback).read_text(encoding="utf-8"), "html.parser")
+        table = page.find(id="toc").find_all("tr")
+        rows[student] = {cells[0].text: cells[2].text.strip() for cells in (r.find_all("td") for r in table)}
+        anchors = {a["name"] for a in page.find_all("a", attrs={"name": True})}
+        assert {a["href"][1:] for a in page.find(id="toc").find_all("a")} <= anchors
+    graded = {c.id: c.kind for c in grade(course)["a"].result.cells}
+    assert list(rows["a"]) == list(graded)
+    assert {rows["a"][c] for c, kind in graded.items() if kind == "test"} == {"passed"}
+    assert "not passed" in rows["b"].values()
+    assert rows["a"]["why"] in ("written answer", "comment")
