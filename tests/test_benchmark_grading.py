@@ -218,3 +218,14 @@ def test_the_guide_says_what_was_measured():
     ):
         assert words in text
         assert round(max(rate)) == int(words.split()[0])
+    trivial, dask = parts["overhead"], parts["dask"]
+    assert trivial["full_points"] == trivial["submissions"] == trivial["reused"] == 2000
+    assert f"take {trivial['ms']:.1f} ms each with two workers" in text
+    assert f"{trivial['main']['write gradebook']['ms']:.0f} ms of it for the gradebook" in text
+    assert f"takes {trivial['resume_ms']:.1f} ms each" in text
+    worker = trivial["worker"]
+    around = worker["phases"]["start of processes"]["ms"] + worker["phases"]["end of processes"]["ms"]
+    assert f"a worker spends {worker['ms']:.1f} ms on each, {around:.0f} ms of it on starting" in text
+    assert dask["workers"] == 2
+    assert dask["different"] == 0
+    assert f"the same points in all {dask['test_cells']:,} cells" in text
