@@ -20,6 +20,7 @@ __all__ = [
     "TARGETS",
     "Digits",
     "Target",
+    "damped_sines",
     "dequantize",
     "load_digits_split",
     "standardize",
@@ -266,6 +267,40 @@ TARGETS: dict[str, Target] = {
         ),
     )
 }
+
+
+# --- Signals ---
+
+
+def damped_sines(
+    n: int,
+    length: int = 16,
+    noise: float = 0.05,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """n windows `(n, length)` of damped sine waves: x_i = a · exp(−γ i) · sin(2π f i + φ) + noise · ε_i.
+
+    The time i = 0, …, length − 1 counts samples. Each window has an amplitude a ~ U(½, 1½), a damping
+    γ ~ U(0.02, 0.15) a sample, a frequency f ~ U(0.06, 0.16) periods a sample, a phase φ ~ U(0, 2π) of its own;
+    ε_i ~ N(0, 1). After a few samples the rest is nearly known: data for autoregressive models.
+    Raises `ValueError` for sizes below 1 or negative noise.
+
+    >>> damped_sines(3, seed=0).shape
+    torch.Size([3, 16])
+    """
+    check_size("n", n)
+    if not noise >= 0:
+        raise ValueError(f"noise must not be negative, got {noise!r}")
+    i = torch.arange(check_size("length", length))
+    generator = _generator(seed, generator)
+    low = torch.tensor([0.5, 0.02, 0.06, 0.0])
+    high = torch.tensor([1.5, 0.15, 0.16, 2 * math.pi])
+    drawn = low + (high - low) * torch.rand(n, 4, generator=generator)
+    a, damping, frequency, phase = drawn.split(1, dim=-1)
+    wave = a * (-damping * i).exp() * (2 * math.pi * frequency * i + phase).sin()
+    return wave + noise * torch.randn(n, length, generator=generator)
 
 
 # --- Digits ---

@@ -49,7 +49,7 @@ def _copy(source: list[Tensor], target: list[Tensor]) -> None:
         t.copy_(s)
 
 
-def _batches(data: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def batches(data: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Batches without end: every epoch in a new order, its short rest dropped."""
     size = min(batch_size, len(data))
     while True:
@@ -165,10 +165,10 @@ def fit(
 
     with torch.random.fork_rng(devices=[]), tqdm(total=total, disable=not progress, unit="step") as bar:
         torch.manual_seed(seed)
-        batches = _batches(data, batch_size, torch.Generator().manual_seed(seed))
+        stream = batches(data, batch_size, torch.Generator().manual_seed(seed))
         module.train()
         for step in range(total):
-            batch = next(batches)
+            batch = next(stream)
             if schedule == "cosine":
                 for group in optimizer.param_groups:
                     group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / total))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flowlib.checks import check_size
-from flowlib.transform import Transform
+from flowlib.transform import Transform, batch_of
 
 __all__ = ["Affine", "Permutation", "Rescaling"]
 
@@ -73,10 +73,10 @@ class Rescaling(Transform):
 class Affine(Transform):
     """A fixed shift and scale of each variable: x = shift + scale ⊙ u.
 
-    log|det ∂x/∂u| = Σ_i log |scale_i|. shift and scale are `(D,)`, buffers, not trained. As the last layer of
-    a flow it lets the layers before it work on standardized data, while `log_prob` stays in the data's own
-    units: see `Affine.from_data`.
-    Raises `ValueError` for other shapes and for a scale of 0.
+    log|det ∂x/∂u| = Σ_i log |scale_i|. shift and scale are `(D,)`, or of the shape of an image; buffers, not
+    trained. As the last layer of a flow it lets the layers before it work on standardized data, while
+    `log_prob` stays in the data's own units: see `Affine.from_data`.
+    Raises `ValueError` for two different shapes, no axis, and a scale of 0.
 
     >>> Affine(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 1.0])).forward(torch.ones(1, 2))
     (tensor([[3., 1.]]), tensor([0.6931]))
@@ -84,19 +84,20 @@ class Affine(Transform):
 
     def __init__(self, shift: Tensor, scale: Tensor) -> None:
         shift, scale = torch.as_tensor(shift), torch.as_tensor(scale)
-        if shift.ndim != 1 or shift.shape != scale.shape:
+        if shift.ndim == 0 or 0 in shift.shape or shift.shape != scale.shape:
             raise ValueError(
                 f"shift, scale: expected the same shape (D,), got {tuple(shift.shape)}, {tuple(scale.shape)}"
             )
         if not bool((scale != 0).all() and scale.isfinite().all() and shift.isfinite().all()):
             raise ValueError("shift and scale must be finite, and scale nowhere 0")
-        super().__init__(check_size("D", len(shift)))
+        super().__init__(shift.shape)
         self.register_buffer("shift", shift.detach().clone())
         self.register_buffer("scale", scale.detach().clone())
 
     @classmethod
     def from_data(cls, x: Tensor, min_std: float = 1e-3) -> "Affine":
-        """The layer that gives standardized variables the mean and standard deviation of data x `(N, D)`.
+        """The layer that gives standardized variables the mean and standard deviation of data x `(N, D)`, or
+        of images `(N, C, H, W)`, pixel by pixel.
 
         `min_std` keeps a variable that hardly varies from being blown up to unit variance.
 
@@ -104,15 +105,15 @@ class Affine(Transform):
         >>> u
         tensor([ 1., -1.])
         """
-        if x.ndim != 2 or len(x) < 2:
+        if x.ndim < 2 or len(x) < 2:
             raise ValueError(f"x: expected shape (N, D) with N > 1, got {tuple(x.shape)}")
         return cls(x.mean(0), x.std(0, correction=0).clamp_min(min_std))
 
     def _forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        return self.shift + self.scale * u, self._log_det().expand(u.shape[:-1])
+        return self.shift + self.scale * u, self._log_det().expand(batch_of(u, self.base_shape))
 
     def _inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return (x - self.shift) / self.scale, (-self._log_det()).expand(x.shape[:-1])
+        return (x - self.shift) / self.scale, (-self._log_det()).expand(batch_of(x, self.event_shape))
 
     def _log_det(self) -> Tensor:
         return self.scale.abs().log().sum()

@@ -38,6 +38,13 @@ CONTRACT = {
         "FlowPrior",
         "aggregate_posterior_sample",
     ),
+    "08_variational_inference": (
+        "free_energy",
+        "constrain",
+        "planar_forward",
+        "planar_inverse",
+        "flow_elbo",
+    ),
 }
 
 

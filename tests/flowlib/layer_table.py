@@ -9,18 +9,41 @@ import torch
 from torch import Tensor, nn
 
 from flowlib import (
+    MADE,
+    ActNorm,
     AdditiveCouplingLayer,
     Affine,
     AffineCoupling,
+    AffineElementwise,
     Composition,
+    Continuous,
+    FixedStep,
+    Flatten,
     Flow,
+    HistogramMarginals,
+    ImageCoupling,
+    InverseAutoregressive,
+    InvertibleConv1x1,
+    LipschitzMLP,
+    MaskedAutoregressive,
     MaskedCouplingLayer,
     MixtureOfGaussians,
+    MultiScale,
+    OrthogonalLinear,
     Permutation,
+    Planar,
+    PLULinear,
+    RationalQuadraticSpline,
     Rescaling,
     Reshape,
+    Residual,
+    SplineLayer,
     SplitCoupling,
+    Squeeze,
+    VelocityNet,
     alternating_masks,
+    channel_mask,
+    checkerboard_mask,
     mlp,
     real_nvp,
 )
@@ -48,8 +71,46 @@ def _mask(D: int) -> Tensor:
     return alternating_masks(D, 1)[0]
 
 
+def _made(D: int, **options) -> MADE:
+    return MADE(D, size=2, hidden=(12, 10), activation=nn.Tanh, **options)
+
+
+def _residual(D: int, **options: object) -> Residual:
+    # In training mode the Lipschitz constants are estimates that move from call to call.
+    return Residual(LipschitzMLP([D, 16, D]), D, **options).eval()
+
+
+def _spline_coupling(D: int, context_size: int = 0, **options) -> SplitCoupling:
+    spline = RationalQuadraticSpline(bins=5)
+    net = _net(D // 2 + context_size, spline.size * (D - D // 2))
+    return SplitCoupling(net, D, elementwise=spline, context_size=context_size, **options)
+
+
+def _continuous(D: int, context_size: int = 0, **options) -> Continuous:
+    velocity = VelocityNet(D, (16,), context_size=context_size, zero_last=False)
+    return Continuous(velocity, D, context_size=context_size, **options)
+
+
 def _real_nvp(D: int) -> Flow:
     return real_nvp(D, 3, hidden=(16,), zero_last=False, permute=True, base=MixtureOfGaussians(D, 2))
+
+
+def _conv(channels: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, outputs, 3, padding=1))
+
+
+def _image_coupling(mask: Tensor, **kwargs) -> ImageCoupling:
+    C = len(mask)
+    return ImageCoupling(_conv(C, 2 * C), mask, **kwargs)
+
+
+def _initialized(layer: nn.Module) -> nn.Module:
+    """The layer after the first batch, which sets the actnorms in it."""
+    layer.inverse(
+        torch.linspace(-1, 3, 5).reshape(-1, *[1] * len(layer.event_shape))
+        + torch.rand(5, *layer.event_shape)
+    )
+    return layer
 
 
 LAYERS: dict[str, Row] = {
@@ -70,6 +131,40 @@ LAYERS: dict[str, Row] = {
     "SplitCoupling, conditional": Row(
         lambda D: SplitCoupling(_net(D // 2 + 2, 2 * (D - D // 2)), D, context_size=2), (2, 3), context=2
     ),
+    "MaskedAutoregressive": Row(lambda D: MaskedAutoregressive(_made(D), AffineElementwise(1.0)), (2, 3, 4)),
+    "MaskedAutoregressive, reversed and conditional": Row(
+        lambda D: MaskedAutoregressive(_made(D, degrees=range(D, 0, -1), context_size=2)), (2, 3), context=2
+    ),
+    "InverseAutoregressive": Row(
+        lambda D: InverseAutoregressive(_made(D), AffineElementwise(1.0)), (2, 3, 4)
+    ),
+    "InverseAutoregressive, conditional": Row(
+        lambda D: InverseAutoregressive(_made(D, context_size=3)), (1, 2, 4), context=3
+    ),
+    "SplineLayer": Row(lambda D: SplineLayer(D, bins=5), (1, 2, 3)),
+    "SplitCoupling, spline": Row(_spline_coupling, (2, 3, 4)),
+    "SplitCoupling, spline, flipped and conditional": Row(
+        lambda D: _spline_coupling(D, context_size=2, flip=True), (2, 3), context=2
+    ),
+    # Both ways and the log-determinant are right up to the solver's error.
+    "Continuous": Row(
+        lambda D: _continuous(D, solver=FixedStep(20)), (1, 3, 4), inverse="iterative", tolerance=1e-6
+    ),
+    "Continuous, conditional": Row(
+        lambda D: _continuous(D, context_size=2, solver=FixedStep(10, "dopri5")),
+        (1, 3, 4),
+        inverse="iterative",
+        tolerance=1e-5,
+        context=2,
+    ),
+    "Continuous, Hutchinson's trace": Row(
+        lambda D: _continuous(D, trace="hutchinson"),
+        (2, 3),
+        inverse="iterative",
+        tolerance=1e-5,
+        log_det="estimated",
+        vmap=False,
+    ),
     "Flow": Row(_real_nvp, (2, 3, 4)),
     "Composition, conditional": Row(
         lambda D: Composition(
@@ -78,7 +173,50 @@ LAYERS: dict[str, Row] = {
         (2, 3),
         context=2,
     ),
+    "PLULinear": Row(PLULinear, (2, 3, 5)),
+    "OrthogonalLinear": Row(OrthogonalLinear, (2, 3, 5)),
+    "Residual": Row(_residual, (1, 2, 3), inverse="iterative", vmap=False),
+    "Residual, inverse is residual": Row(
+        lambda D: _residual(D, inverse_is_residual=True), (2, 3), inverse="iterative", vmap=False
+    ),
+    "Residual, series": Row(
+        lambda D: _residual(D, log_det="series"), (2, 3), inverse="iterative", log_det="estimated", vmap=False
+    ),
+    "Residual, roulette": Row(
+        lambda D: _residual(D, log_det="roulette", terms=2),
+        (2, 3),
+        inverse="iterative",
+        log_det="estimated",
+        vmap=False,
+    ),
+    # Not D = 2: the grid of the test of mass is too coarse for its steps; test_histogram.py integrates it exactly.
+    "HistogramMarginals": Row(
+        lambda D: HistogramMarginals(0.2 + torch.rand(20, D, dtype=torch.float64), -6.0, 6.0),
+        (1, 3, 4),
+        tolerance=1e-8,
+    ),
+    "Flatten": Row(lambda C: Flatten((C, 2, 2)), (1, 2, 3)),
     "Reshape": Row(lambda C: Reshape((C, 2, 2)), (1, 2, 3)),
+    "Affine, images": Row(lambda C: Affine(torch.rand(C, 1, 2), torch.rand(C, 1, 2) - 2), (1, 2, 3)),
+    "ImageCoupling, checkerboard": Row(lambda C: _image_coupling(checkerboard_mask((C, 2, 3))), (1, 2, 3)),
+    "ImageCoupling, channels, bounded": Row(
+        lambda C: _image_coupling(channel_mask((C, 2, 2), flip=True), log_scale_bound=0.5), (2, 3)
+    ),
+    "Squeeze": Row(lambda C: Squeeze((C, 2, 4)), (1, 2, 3)),
+    "MultiScale": Row(
+        lambda C: MultiScale([_image_coupling(channel_mask((2 * C, 1, 1))), Squeeze((C, 2, 2))]), (1, 2, 3)
+    ),
+    "ActNorm": Row(lambda C: _initialized(ActNorm((C, 1, 2))), (1, 2, 3)),
+    "ActNorm, vectors": Row(lambda D: _initialized(ActNorm(D)), (1, 2, 3)),
+    "InvertibleConv1x1": Row(lambda C: InvertibleConv1x1((C, 1, 2)), (2, 3, 4)),
+    "Planar": Row(Planar, (1, 2, 3, 4), inverse="iterative", vmap=False),
+    "Planar, conditional": Row(
+        lambda D: Planar(D, _net(3, 2 * D + 1), context_size=3),
+        (2, 3, 4),
+        inverse="iterative",
+        vmap=False,
+        context=3,
+    ),
 }
 
 

