@@ -38,6 +38,7 @@ CONTRACT = {
         "FlowPrior",
         "aggregate_posterior_sample",
     ),
+    "06_image_flows": ("dequantize", "bits_per_dim", "discrete_bound", "checkerboard_mask", "Squeeze"),
     "08_variational_inference": (
         "free_energy",
         "constrain",
