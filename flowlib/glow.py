@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from flowlib.bases import StandardNormal
 from flowlib.checks import check_size
-from flowlib.elementwise import bounded, check_bound
 from flowlib.flow import Flow
 from flowlib.image import ImageCoupling, MultiScale, Squeeze, channel_mask, check_image_shape, conditioner
 from flowlib.linear import Affine
+from flowlib.linear_flows import PLULinear
 from flowlib.transform import Composition, Transform, batch_of
 
 __all__ = ["ActNorm", "InvertibleConv1x1", "glow"]
@@ -84,15 +84,14 @@ class ActNorm(Transform):
 class InvertibleConv1x1(Transform):
     """One invertible matrix for all pixels: x[:, h, w] = W u[:, h, w], log|det ∂x/∂u| = H·W·log|det W|.
 
-    W = P L U: P a fixed permutation (buffer), L lower triangular with ones on its diagonal, U upper triangular with
-    diagonal sign_c · exp(log_diagonal_c). So log|det W| = Σ_c log_diagonal_c costs nothing, and the inverse is two
-    triangular solves. The signs are fixed. log_diagonal stays within ±log_scale_bound of where it starts: no
-    training takes an entry to 0, so W is never singular. A permutation of channels is the special case L = U = I.
+    W = P L U is a `PLULinear` of the channels: log|det W| costs nothing, the inverse is two triangular solves.
+    Its log-diagonal is bounded, so that no training takes an entry to 0: W is never singular. A permutation of channels
+    is the special case L = U = I.
 
     Args:
         shape: (C, H, W).
         weight: W to start from, `(C, C)`, not singular; a random rotation (torch's global generator) without.
-        log_scale_bound: c in c · tanh(· / c), as in couplings; positive.
+        log_scale_bound: how far the logarithms of U's diagonal may go from where they start; positive.
 
     Raises `ValueError` for a weight of another shape or a singular one, and for a bound ≤ 0.
     Source: Kingma, Dhariwal 2018, arXiv:1807.03039, section 3.2.
@@ -108,53 +107,30 @@ class InvertibleConv1x1(Transform):
     ) -> None:
         C, H, W = check_image_shape(shape)
         super().__init__((C, H, W))
-        self.log_scale_bound = check_bound(log_scale_bound)
-        if self.log_scale_bound is None:
+        if log_scale_bound is None:
             raise ValueError("log_scale_bound must be positive, got None")
-        if weight is None:
-            weight = torch.linalg.qr(torch.randn(C, C))[0]
-        weight = torch.as_tensor(weight).detach()
-        if weight.shape != (C, C):
+        if weight is not None and weight.shape != (C, C):
             raise ValueError(f"weight: expected shape {(C, C)}, got {tuple(weight.shape)}")
-        P, L, U = torch.linalg.lu(weight)
-        diagonal = U.diagonal()
-        # Beside the largest entry rounding is all that is left of a zero.
-        if not bool((diagonal.abs() > C * torch.finfo(U.dtype).eps * U.abs().max()).all()):
-            raise ValueError(f"weight: expected a matrix that is not singular, got {weight.tolist()}")
-        self.register_buffer("P", P)
-        self.register_buffer("sign", diagonal.sign())
-        self.register_buffer("start", diagonal.abs().log())
-        self.lower = nn.Parameter(L.tril(-1))
-        self.upper = nn.Parameter(U.triu(1))
-        self.log_scale = nn.Parameter(torch.zeros_like(diagonal))
-
-    def _log_diagonal(self) -> Tensor:
-        return self.start + bounded(self.log_scale, self.log_scale_bound)
-
-    def _triangles(self) -> tuple[Tensor, Tensor]:
-        # The masks keep the parameters' other halves out, whatever an optimizer writes there.
-        L = self.lower.tril(-1) + torch.eye(len(self.P)).to(self.P)
-        return L, self.upper.triu(1) + torch.diag(self.sign * self._log_diagonal().exp())
+        self.linear = (
+            PLULinear(C, log_scale_bound)
+            if weight is None
+            else PLULinear.from_matrix(weight, log_scale_bound)
+        )
 
     @property
     def weight(self) -> Tensor:
         """W `(C, C)`."""
-        L, U = self._triangles()
-        return self.P @ L @ U
+        return self.linear.matrix()
 
-    def _log_det(self, batch: torch.Size) -> Tensor:
-        return (math.prod(self.event_shape[1:]) * self._log_diagonal().sum()).expand(batch)
+    def _pixel_by_pixel(self, way: str, v: Tensor) -> tuple[Tensor, Tensor]:
+        y, log_dets = getattr(self.linear, way)(v.movedim(-3, -1))
+        return y.movedim(-1, -3), log_dets.sum((-2, -1))
 
     def _forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        x = (self.weight @ u.flatten(-2)).reshape(u.shape)
-        return x, self._log_det(batch_of(u, self.event_shape))
+        return self._pixel_by_pixel("forward", u)
 
     def _inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        L, U = self._triangles()
-        rows = self.P.mT @ x.flatten(-2)  # the inverse of a permutation matrix is its transpose
-        rows = torch.linalg.solve_triangular(L, rows, upper=False, unitriangular=True)
-        u = torch.linalg.solve_triangular(U, rows, upper=True).reshape(x.shape)
-        return u, -self._log_det(batch_of(x, self.event_shape))
+        return self._pixel_by_pixel("inverse", x)
 
 
 def glow(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flowlib.checks import check_size
+from flowlib.elementwise import bounded, check_bound
 from flowlib.transform import Transform
 
 __all__ = ["OrthogonalLinear", "PLULinear"]
@@ -20,7 +21,12 @@ class PLULinear(Transform):
     U_ii = sign_i · exp(log_diagonal_i) and fixed signs: never singular. Trained are L and U, D² numbers. Starts as a
     random rotation (from torch's global generator); `from_matrix` starts elsewhere.
 
-    Raises `ValueError` for D < 1. Source: Kingma, Dhariwal 2018, arXiv:1807.03039 (Glow), section 3.2.
+    Args:
+        D: number of variables.
+        log_scale_bound: with a bound c, log_diagonal stays within ±c of where it starts, by c · tanh(· / c) as in
+            couplings: then no training brings W near a singular matrix. None: no bound.
+
+    Raises `ValueError` for D < 1 or a bound ≤ 0. Source: Kingma, Dhariwal 2018, arXiv:1807.03039 (Glow), section 3.2.
 
     >>> layer = PLULinear.from_matrix(torch.tensor([[0.0, 2.0], [1.0, 3.0]]))
     >>> x, log_det = layer.forward(torch.tensor([1.0, 1.0]))
@@ -28,18 +34,19 @@ class PLULinear(Transform):
     (tensor([2., 4.]), tensor(0.6931))
     """
 
-    def __init__(self, D: int) -> None:
+    def __init__(self, D: int, log_scale_bound: float | None = None) -> None:
         super().__init__(check_size("D", D))
+        self.log_scale_bound = check_bound(log_scale_bound)
         self._factorize(torch.linalg.qr(torch.randn(D, D))[0])
 
     @classmethod
-    def from_matrix(cls, W: Tensor) -> "PLULinear":
+    def from_matrix(cls, W: Tensor, log_scale_bound: float | None = None) -> "PLULinear":
         """The layer with x = Wu. Raises `ValueError` unless W is a finite, invertible matrix `(D, D)`."""
         if W.ndim != 2 or W.shape[0] != W.shape[1]:
             raise ValueError(f"W: expected shape (D, D), got {tuple(W.shape)}")
         if not bool(W.isfinite().all()):
             raise ValueError("W: expected finite entries")
-        layer = cls(len(W)).to(W.dtype)
+        layer = cls(len(W), log_scale_bound).to(W.dtype)
         layer._factorize(W.detach())
         return layer
 
@@ -47,17 +54,25 @@ class PLULinear(Transform):
         P, L, U = torch.linalg.lu(W)
         diagonal = U.diagonal()
         smallest = diagonal.abs().min()
-        if not bool(smallest > torch.finfo(W.dtype).eps * diagonal.abs().max()):
+        # Beside the largest entry rounding is all that is left of a zero.
+        if not bool(smallest > len(W) * torch.finfo(W.dtype).eps * U.abs().max()):
             raise ValueError(f"W: expected an invertible matrix, got a pivot of {smallest.item():.3g}")
         self.register_buffer("order", P.argmax(dim=1))  # (PLu)_i = (Lu)_{order[i]}
         self.register_buffer("inverse_order", P.argmax(dim=0))
         self.register_buffer("signs", diagonal.sign())
+        self.register_buffer("start", diagonal.abs().log())
         self.lower = nn.Parameter(L.tril(-1))
         self.upper = nn.Parameter(U.triu(1))
-        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+        self.log_scale = nn.Parameter(torch.zeros_like(diagonal))
+
+    @property
+    def log_diagonal(self) -> Tensor:
+        """log|U_ii|, `(D,)`: where it started plus the (bounded) log_scale that is trained."""
+        return self.start + bounded(self.log_scale, self.log_scale_bound)
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """L and U, `(D, D)` each."""
+        """L and U, each `(D, D)`."""
+        # The masks keep the parameters' other halves out, whatever an optimizer writes there.
         eye = torch.eye(self.D, dtype=self.lower.dtype)
         diagonal = torch.diag(self.signs * self.log_diagonal.exp())
         return self.lower.tril(-1) + eye, self.upper.triu(1) + diagonal

@@ -951,7 +951,7 @@ with torch.no_grad():
         "starts as a rotation, W Wᵀ = I:",
         torch.allclose(conv.weight @ conv.weight.T, torch.eye(4).double(), atol=1e-6),
     )
-    conv.log_scale.copy_(torch.tensor([0.5, -1.0, 0.3, 2.0]))  # as training might
+    conv.linear.log_scale.copy_(torch.tensor([0.5, -1.0, 0.3, 2.0]))  # as training might
     x, log_det = conv.forward(u)
     by_slogdet = 4 * torch.linalg.slogdet(conv.weight).logabsdet  # H·W = 4 pixels
     print(

@@ -1488,7 +1488,7 @@ except ValueError as error:
     print("flowlib.InvertibleConv1x1:", error)
 conv = flowlib.InvertibleConv1x1((2, 4, 4))
 with torch.no_grad():
-    conv.log_scale.fill_(-1e9)  # as far as any training could push
+    conv.linear.log_scale.fill_(-1e9)  # as far as any training could push
     error = (conv.inverse(conv.forward(channels)[0])[0] - channels).abs().max()
 print(
     f"PLU with bounded diagonal, pushed to its bound: log|det W| {torch.linalg.slogdet(conv.weight)[1]:.2f}, error {error:.1e}"

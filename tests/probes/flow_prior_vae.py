@@ -12,7 +12,7 @@ from tests.probes._cases import attempt, batch_shape, seed
 
 
 @builder
-def filled(module: nn.Module, seed: int) -> nn.Module:
+def randomly_filled(module: nn.Module, seed: int) -> nn.Module:
     """`module` in float64 with N(0, 0.5²) noise in the place of its parameters."""
     generator = torch.Generator().manual_seed(seed)
     module = module.double()
@@ -58,7 +58,7 @@ def mixture(subject, rng: np.random.Generator) -> None:
     M, K = (int(k) for k in rng.integers(1, 5, size=2))
     # Where a mixture starts and how its parameters are signed is everybody's own choice: noise in their place, and
     # a look at z = 0, where the density of a mixture does not change when all its means change sign.
-    prior = Make("filled", (Make("student:MixtureOfGaussiansPrior", (M, K)), seed(rng)))
+    prior = Make("randomly_filled", (Make("student:MixtureOfGaussiansPrior", (M, K)), seed(rng)))
     for name in ("event_shape", "batch_shape"):
         attempt(subject, prior, f"().{name}")
     attempt(subject, prior, "().log_prob", np.zeros((*batch_shape(rng), M)))
