@@ -1069,8 +1069,8 @@ ax.set(
     xlabel="layers of latents $T$",
     ylabel="mean gap to $\\log p(x)$ (nats)",
 )
-ax.set_xticks(layer_counts, layer_counts)
 ax.minorticks_off()
+ax.set_xticks(layer_counts, layer_counts)
 ax.legend()
 plt.show()
 
