@@ -142,7 +142,8 @@ def test_few_submissions_are_in_memory_at_a_time():
     for _ in results_of(pool, None, jobs(100, taken)):
         done += 1
         assert len(taken) - done <= 5
-    assert (done, pool.most) == (100, 5)
+    assert done == 100
+    assert 2 <= pool.most <= 5  # how many stand in line at once is a matter of timing
 
 
 def test_what_died_with_its_worker_has_a_second_attempt_and_no_third():
