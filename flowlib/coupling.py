@@ -111,7 +111,8 @@ class AffineCoupling(Transform):
     Args:
         conditioner: module from `(*batch, D)` to `(*batch, 2D)`: the first D outputs are s, the last D are t.
             With a context it is fed `(*batch, D + context_size)`, the context last.
-        mask: b, `(D,)`: 1 = passed through unchanged and fed to the conditioner, 0 = moved.
+        mask: b, `(D,)`: 1 = passed through unchanged and fed to the conditioner, 0 = moved. All ones make the
+            layer the identity, all zeros a fixed scale and shift of each variable.
         log_scale_bound: with a bound c, s is replaced by c · tanh(s / c), so a layer stretches or shrinks a
             variable by at most exp(c). An unbounded scale can overflow on data unlike the training data.
             None: no bound.

@@ -262,6 +262,15 @@ def test_masked_couplings_keep_and_hide_the_right_variables(name, D):
     assert torch.equal(J[:, kept][:, :, kept], torch.eye(int(kept.sum()), dtype=J.dtype).expand(3, -1, -1))
 
 
+def test_a_mask_of_ones_moves_nothing_and_one_of_zeros_everything():
+    net, u = flowlib.mlp([3, 8, 6]), torch.randn(5, 3)
+    x, log_det = flowlib.AffineCoupling(net, torch.ones(3)).forward(u)
+    assert torch.equal(x, u)
+    assert torch.equal(log_det, torch.zeros(5))
+    s, t = net(torch.zeros(3)).chunk(2)
+    torch.testing.assert_close(flowlib.AffineCoupling(net, torch.zeros(3)).forward(u)[0], u * s.exp() + t)
+
+
 def test_masked_coupling_matches_its_formula():
     layer, u = build("MaskedCouplingLayer", 4), points(6, 4)
     b, nets = layer.mask, layer.conditioner
