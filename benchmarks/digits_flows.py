@@ -15,7 +15,6 @@ line in `MODELS`. The notebook `06_image_flows` reads the file.
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 from tqdm import tqdm
 
+from coursekit.course import atomic_write
 from flowlib import (
     Affine,
     AffineCoupling,
@@ -278,10 +278,7 @@ def _write(rows: list[dict], out: Path) -> None:
         "summary": summarize(rows),
         "runs": rows,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".tmp")
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, out)
+    atomic_write(out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,7 +14,6 @@ Each run leaves a JSON file in the folder of runs and is not repeated; all of th
 import argparse
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from coursekit.course import atomic_write
 from flowlib import (
     VAE,
     BernoulliDecoder,
@@ -169,16 +169,8 @@ def merge(runs: Path, out: Path) -> list[dict]:
         "summary": summary,
         "runs": records,
     }
-    _write(out, json.dumps(result, indent=1) + "\n")
+    atomic_write(out, (json.dumps(result, indent=1) + "\n").encode())
     return summary
-
-
-def _write(path: Path, text: str) -> None:
-    """All of the text or nothing: a run that is stopped leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _table(summary: list[dict]) -> str:
@@ -212,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bar.set_postfix_str(f"{model}, K = {layers}, seed {seed}")
             path = given.runs / f"{model}-{layers}-{seed}.json"
             if not path.exists():
-                _write(path, json.dumps(run(model, layers, seed, given.steps)))
+                atomic_write(path, json.dumps(run(model, layers, seed, given.steps)).encode())
     print(_table(merge(given.runs, given.out)))
 
 

@@ -16,7 +16,6 @@ which the notebook `05_flow_prior_vae` reads. All likelihoods are in nats per im
 import argparse
 import json
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 from tqdm import tqdm
 
+from coursekit.course import atomic_write
 from flowlib import (
     VAE,
     BernoulliDecoder,
@@ -217,13 +217,9 @@ def merge(runs: Path, out: Path) -> list[dict]:
     order = {name: k for k, name in enumerate((*MODELS, *TRAINED, *AFTERWARDS))}
     records.sort(key=lambda r: (order[r["model"]], order[r["prior"]], r["seed"]))
     about = {"command": "python -m benchmarks.vae_priors", "torch": torch.__version__.split("+")[0]}
-    out.parent.mkdir(parents=True, exist_ok=True)
     summary = summarize(records)
     result = {"about": about, "recipe": RECIPE, "models": MODELS, "summary": summary, "runs": records}
-    text = json.dumps(result, indent=1)
-    partial = out.with_suffix(".tmp")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, out)
+    atomic_write(out, (json.dumps(result, indent=1) + "\n").encode())
     return summary
 
 
@@ -273,17 +269,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--steps needs --runs and --out of its own: shortened runs must not enter the table")
 
     torch.set_num_threads(1)
-    given.runs.mkdir(parents=True, exist_ok=True)
     todo = [(m, p, s) for s in given.seeds for m in given.models for p in TRAINED]
     with tqdm(todo, unit="run") as bar:
         for model, prior, seed in bar:
             bar.set_postfix_str(f"{model}, {prior}, seed {seed}")
             path = given.runs / f"{re.sub(r'[^a-z0-9]+', '-', model.lower())}-{prior}-{seed}.json"
             if not path.exists():
-                text = json.dumps(run(model, prior, seed, given.steps))
-                partial = path.with_suffix(".tmp")
-                partial.write_text(text, encoding="utf-8")
-                os.replace(partial, path)
+                atomic_write(path, json.dumps(run(model, prior, seed, given.steps)).encode())
     print(_table(merge(given.runs, given.out)))
 
 

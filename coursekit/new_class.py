@@ -25,6 +25,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from coursekit.build import release_of
+from coursekit.class_folder import gradebook_file
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.regions import without_markers
@@ -236,4 +237,4 @@ def _clear(class_dir: Path) -> None:
     if (class_dir / "class.json").is_file():
         for name in ("submitted", "autograded", "feedback", "scores", "results", "releases"):
             shutil.rmtree(class_dir / name, ignore_errors=True)
-        (class_dir / "gradebook.db").unlink(missing_ok=True)
+        gradebook_file(class_dir).unlink(missing_ok=True)
