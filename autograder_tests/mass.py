@@ -15,7 +15,7 @@ __all__ = ["grid", "has_mass_one", "resolved"]
 _POINTS = np.random.default_rng(0).normal(size=(2000, 2))
 
 
-def grid(extent: float, n: int = 201) -> tuple[np.ndarray, np.ndarray, float]:
+def grid(extent: float, n: int = 129) -> tuple[np.ndarray, np.ndarray, float]:
     """A square grid: axis `(n,)`, points `(n², 2)`, area of a cell."""
     axis, step = np.linspace(-extent, extent, n, retstep=True)
     return axis, np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2), float(step**2)

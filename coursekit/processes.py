@@ -21,6 +21,7 @@ from concurrent.futures import CancelledError, Future
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, NoReturn
 
+import coursekit.quick_imports  # noqa: F401 - before what imports jsonschema
 from coursekit.isolate.watch import tree
 
 __all__ = ["Processes", "TookTooLong", "WorkerDied", "main"]

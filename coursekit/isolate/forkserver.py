@@ -23,6 +23,7 @@ from coursekit.isolate.confine import confine, enter_namespaces, mount_private
 from coursekit.isolate.init import run_under_init
 from coursekit.isolate.limits import Limits
 from coursekit.isolate.protocol import Channel, Closed, DeadlineError
+from coursekit.isolate.shell import rehearse
 
 __all__ = ["main"]
 
@@ -30,11 +31,9 @@ __all__ = ["main"]
 def main(control_fd: int, preload: list[str]) -> None:
     """Serve until the control socket is closed."""
     control = socket.socket(fileno=control_fd)
-    # What a child needs beside the course's packages: imported here, it costs each child nothing.
-    for name in (*preload, "coursekit.isolate.shell"):
+    for name in preload:
         importlib.import_module(name)
-    if "matplotlib.pyplot" in sys.modules:
-        importlib.import_module("matplotlib_inline.backend_inline")
+    rehearse()  # what a child needs beside the course's packages costs each child nothing
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     threads = len(os.listdir("/proc/self/task"))

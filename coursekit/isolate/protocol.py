@@ -47,6 +47,7 @@ class Channel:
         self.read_fd, self.write_fd = read_fd, write_fd
         self.max_payload, self.max_total = max_payload, max_total
         self.received = 0
+        self._ahead = bytearray()  # read, and not yet asked for
         for fd in (read_fd, write_fd):
             os.set_blocking(fd, False)
 
@@ -61,11 +62,10 @@ class Channel:
         self._check_sizes(len(head), len(payload))
         data = memoryview(_SIZES.pack(len(head), len(payload)) + head + payload)
         while data:
-            self._wait(self.write_fd, select.POLLOUT, deadline)
             try:
                 data = data[os.write(self.write_fd, data[:_CHUNK]) :]
             except BlockingIOError:
-                continue
+                self._wait(self.write_fd, select.POLLOUT, deadline)
             except OSError as error:  # a broken pipe, or a descriptor that somebody closed
                 raise Closed(f"cannot write: {error.strerror}") from None
 
@@ -104,20 +104,23 @@ class Channel:
             raise ProtocolError(f"expected a payload of at most {self.max_payload} bytes, got {payload}")
 
     def _read(self, size: int, deadline: float | None) -> bytes:
-        # Grows with what really comes: a claimed size alone costs no memory.
-        data = bytearray()
-        while len(data) < size:
-            self._wait(self.read_fd, select.POLLIN, deadline)
+        # Grows with what really comes: a claimed size alone costs no memory. A small frame comes with one read.
+        ahead = self._ahead
+        while len(ahead) < size:
             try:
-                chunk = os.read(self.read_fd, min(_CHUNK, size - len(data)))
+                chunk = os.read(self.read_fd, _CHUNK)
             except BlockingIOError:
+                self._wait(self.read_fd, select.POLLIN, deadline)
                 continue
             except OSError as error:
                 raise Closed(f"cannot read: {error.strerror}") from None
             if not chunk:
                 raise Closed("the other side has closed the channel")
-            data += chunk
-        return bytes(data)
+            ahead += chunk
+        with memoryview(ahead) as view:
+            data = bytes(view[:size])
+        del ahead[:size]
+        return data
 
     @staticmethod
     def _wait(fd: int, event: int, deadline: float | None) -> None:

@@ -19,7 +19,7 @@ from traitlets.config import Config
 
 from coursekit.isolate.outputs import Collector, Stream
 
-__all__ = ["CellTimeout", "Session", "time_limit"]
+__all__ = ["CellTimeout", "Session", "rehearse", "time_limit"]
 
 _INLINE = "module://matplotlib_inline.backend_inline"
 _INSTALLERS = ("pip", "conda", "mamba", "micromamba", "uv")
@@ -102,7 +102,7 @@ class Session:
         config = Config()
         config.HistoryManager.enabled = False  # no database and no thread of its own
         config.InteractiveShell.colors = "neutral"
-        InteractiveShell.clear_instance()
+        _Shell.clear_instance()
         shell = self.shell = _Shell.instance(config=config)
         shell.collector = shell.display_pub.collector = shell.displayhook.collector = self.collector
         for name in _INSTALLERS:
@@ -127,6 +127,15 @@ class Session:
         except CellTimeout as stop:  # it rang outside the cell's own code
             self.collector.error("CellTimeout", str(stop), [f"CellTimeout: {stop}"])
         return self.collector.finish(), count
+
+
+def rehearse() -> None:
+    """Make a session and undo it: whatever is imported and looked up for the first one, those of forked children have."""
+    kept = sys.stdout, sys.stderr, builtins.input, list(sys.path), sys.modules["__main__"]
+    shell = Session(0).shell
+    shell.reset()
+    _Shell.clear_instance()
+    sys.stdout, sys.stderr, builtins.input, sys.path[:], sys.modules["__main__"] = kept
 
 
 def reseed() -> None:
