@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from autograder_tests import coach, session
 from autograder_tests.catalogue import matches
 from autograder_tests.compare import Mismatch
 from autograder_tests.report import CheckFailed, Outcome, show_report
@@ -23,8 +24,6 @@ from autograder_tests.subject import Local, StudentError, Subject
 
 __all__ = ["Case", "Check", "check"]
 
-# Grading sets this variable to 0 where the student's code runs: it finds the hints itself, outside.
-HINTS = "AUTOGRADER_HINTS"
 LONGEST = 2000  # characters of each text of a report: some are the student's own, of any length
 SECRET = 1 << 32  # salts from here on are secret
 SHOWN_HINTS = 2  # that a report may list when several mistakes give the same numbers
@@ -193,10 +192,14 @@ class Check:
                 f"{self.id} expects {len(self.names)} objects ({', '.join(self.names)}), got {len(objects)}"
             )
         subject = Local(dict(zip(self.names, objects, strict=True)))
-        outcome = self.grade(subject, hidden=hidden, explain=os.environ.get(HINTS) != "0")
+        outcome = self.grade(subject, hidden=hidden, explain=os.environ.get(session.HINTS) != "0")
+        session.note(self, outcome)
         if outcome.status == "open":
-            raise NotImplementedError(f"{', '.join(self.names)}: still to be answered")
-        show_report(outcome)
+            names = ", ".join(self.names)
+            raise NotImplementedError(
+                f"{names}: still to be answered. Answered already? Run that cell again."
+            )
+        show_report(outcome, coach.below_report(outcome, self.names, session.assignment_of(self)))
         if not outcome.passed:
             raise CheckFailed(outcome)
 

@@ -117,4 +117,20 @@ def same(
             for k, v in (given or {}).items()
         }
         expected, got = expected[first], got[first]
-    raise Mismatch(f"{what}{where}", expected=show(expected), got=show(got), given=given)
+    raise Mismatch(f"{what}{where}", expected=show(expected), got=_told_apart(got, expected), given=given)
+
+
+def _told_apart(got: np.ndarray, expected: np.ndarray) -> str:
+    """`got` as `show` writes it; where that reads like `expected`, with what tells them apart.
+
+    >>> _told_apart(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-7]))
+    '[1, 2], off by 1e-07'
+    >>> _told_apart(np.array(np.nan), np.array(np.nan))
+    'nan: a number that is not finite equals nothing'
+    """
+    text = show(got)
+    if text != show(expected):
+        return text
+    if not np.isfinite(got).all():
+        return f"{text}: a number that is not finite equals nothing"
+    return f"{text}, off by {np.abs(got - expected).max():.2g}"

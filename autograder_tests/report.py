@@ -7,8 +7,10 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["CheckFailed", "Outcome", "Report", "render", "show_report"]
+__all__ = ["CheckFailed", "Outcome", "Report", "in_notebook", "render", "shell", "show", "show_report"]
 
+# A value in a table, without the box that pages put around preformatted text.
+BARE = "margin:0;border:0;padding:0;background-color:transparent"
 HEADS = {"passed": "passed", "failed": "not yet", "error": "not yet", "open": "open"}
 
 
@@ -82,26 +84,27 @@ def render(outcome: Outcome) -> str:
 
 
 class Report:
-    """What a notebook displays: both forms of one outcome."""
+    """What a notebook displays: both forms of one outcome, and a line `below`."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+    def __init__(self, outcome: Outcome, below: str = "") -> None:
+        self.outcome, self.below = outcome, below
 
     def __repr__(self) -> str:
-        return render(self.outcome)
+        return render(self.outcome) + (f"\n  {self.below}" if self.below else "")
 
     def _repr_html_(self) -> str:
         o, esc = self.outcome, html.escape
-        color, mark = ("#00674a", "&#10003;") if o.passed else ("#9c3d00", "&#10007;")
+        # The text has the page's own color, light or dark; the bar stands out from both.
+        color, mark = ("#009e73", "&#10003;") if o.passed else ("#d55e00", "&#10007;")
         rows = [(k, v) for k, v in o.given.items()]
         rows += [("expected", o.expected), ("at" if o.status == "error" else "got", o.got)]
         table = "".join(
             f"<tr><th style='text-align:left;padding:0 1em 0 0'>{esc(k)}</th>"
-            f"<td style='text-align:left'><pre style='margin:0'>{esc(v)}</pre></td></tr>"
+            f"<td style='text-align:left'><pre style='{BARE}'>{esc(v)}</pre></td></tr>"
             for k, v in rows
             if v
         )
-        parts = [f"<strong style='color:{color}'>{mark} {_head(o)}:</strong> {esc(o.title)}"]
+        parts = [f"<strong>{mark} {_head(o)}:</strong> {esc(o.title)}"]
         if o.what:
             parts.append(f"<div>{esc(o.what)}</div>")
         if table:
@@ -115,23 +118,36 @@ class Report:
             for h in o.hints
         ]
         parts += [f"<div><strong>Advice:</strong> {esc(a)}</div>" for a in o.advice]
+        if self.below:
+            parts.append(f"<div>{esc(self.below)}</div>")
         return f"<div style='border-left:4px solid {color};padding:.2em .8em'>{''.join(parts)}</div>"
 
 
-def _in_notebook() -> bool:
+def shell() -> Any:
+    """The running IPython shell; None in plain Python."""
     if "IPython" not in sys.modules:
-        return False
+        return None
     from IPython import get_ipython
 
-    shell: Any = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
+    return get_ipython()
 
 
-def show_report(outcome: Outcome) -> None:
-    """Display in a notebook; print a passed one elsewhere (a failed one is the exception's message there)."""
-    if _in_notebook():
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    return hasattr(shell(), "kernel")
+
+
+def show(thing: Any) -> None:
+    """Display in a notebook; print elsewhere."""
+    if in_notebook():
         from IPython.display import display
 
-        display(Report(outcome))
-    elif outcome.passed:
-        print(render(outcome))
+        display(thing)
+    else:
+        print(thing)
+
+
+def show_report(outcome: Outcome, below: str = "") -> None:
+    """Display in a notebook; print a passed one elsewhere (a failed one is the exception's message there)."""
+    if in_notebook() or outcome.passed:
+        show(Report(outcome, below))

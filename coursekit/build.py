@@ -1,19 +1,21 @@
-"""Text source → nbgrader's source notebook → student release."""
+"""Text source → nbgrader's source notebook → student release, and its guide."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from coursekit.course import Course, atomic_write
-from coursekit.course_map import with_course_map
+from coursekit.course_map import with_tables
 from coursekit.errors import CourseError
+from coursekit.guide import guide_bytes, guide_of
 from coursekit.leaks import leaks
 from coursekit.source import notebook_bytes
 
@@ -47,23 +49,44 @@ def build(course: Course, name: str) -> Built:
     found = leaks(source, release)
     if found:
         raise CourseError(f"{path}: the release would give away {found[0]} ({len(found)} leaks in all)")
-    return Built(
-        name,
-        {
-            course.source_notebook(name): notebook_bytes(source),
-            course.release_notebook(name): notebook_bytes(release),
-        },
+    files = {
+        course.source_notebook(name): notebook_bytes(source),
+        course.release_notebook(name): notebook_bytes(release),
+    }
+    if (target := course.guide_file(name)) is not None:
+        guide = _guide(course, release)
+        if found := leaks(source, guide):
+            raise CourseError(f"{path}: its guide would give away {found[0]}")
+        files[target] = guide_bytes(guide)
+    return Built(name, files)
+
+
+def _guide(course: Course, release: NotebookNode) -> dict[str, Any]:
+    name = release.metadata.coursekit.assignment
+    return guide_of(
+        release,
+        _checks(course, name),
+        notebook=course.release_notebook(name).relative_to(course.root).as_posix(),
+        source=course.text_source(name).relative_to(course.root).as_posix(),
+        page=course.page(name),
+        distribution=course.distribution,
+        install=course.install,
     )
+
+
+def _checks(course: Course, name: str) -> Mapping[str, Any]:
+    """The checks of an assignment by id; none when the course has none for it."""
+    try:
+        return course.checks_module().checks_of(name) if "checks" in course.settings else {}
+    except KeyError:
+        return {}
 
 
 def _all_have_checks(source: NotebookNode, course: Course, name: str) -> None:
     """Points come from checks: a test without one could not earn any."""
     if "checks" not in course.settings:
         return
-    try:
-        known = set(course.checks_module().checks_of(name))
-    except KeyError:
-        known = set()
+    known = _checks(course, name)
     metas = [c.metadata.get("nbgrader", {}) for c in source.cells]
     tests = [m["grade_id"] for m in metas if m.get("grade") and not m.get("solution")]
     missing = [t for t in tests if t not in known]
@@ -74,11 +97,13 @@ def _all_have_checks(source: NotebookNode, course: Course, name: str) -> None:
 
 
 def readme(course: Course) -> Built:
-    """README.md with its course map brought up to date; nothing where there is no README."""
-    path = course.root / "README.md"
-    if not path.is_file():
-        return Built(path.name, {})
-    return Built(path.name, {path: with_course_map(path.read_text(encoding="utf-8"), course).encode()})
+    """README.md and the students' README with their tables brought up to date; nothing where there is no README."""
+    files = {}
+    for path in (course.root / "README.md", course.release_dir / "README.md"):
+        if path.is_file():
+            where = path.relative_to(course.root).as_posix()
+            files[path] = with_tables(path.read_text(encoding="utf-8"), course, where).encode()
+    return Built("README.md", files)
 
 
 def release_of(source: NotebookNode, course: Course, *, hidden: bool = False) -> NotebookNode:
@@ -127,6 +152,9 @@ def stray(course: Course) -> list[str]:
     # Beside a source notebook nbgrader would copy any file into its release.
     for folder in sorted(p for p in course.source_dir.glob("*") if p.is_dir() and not _hidden(p.name)):
         found += [p for p in _files(folder) if p not in made]
+    if course.guide_dir is not None:
+        made |= {course.guide_file(n) for n in names}
+        found += [p for p in _files(course.guide_dir) if p not in made]
     return [f"{path} is made by no source" for path in found]
 
 

@@ -22,6 +22,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 
 from coursekit.errors import CourseError
 from coursekit.execute import Limits, execute
+from coursekit.progress import keep_scores
 from coursekit.score import scores
 from coursekit.submission import UnreadableError, read_submission
 
@@ -31,7 +32,7 @@ __all__ = ["check_notebook"]
 def check_notebook(
     path: Path, *, limits: Limits | None = None, env: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Run a copy of the notebook at `path` and score it; the file is not touched.
+    """Run a copy of the notebook at `path` and score it; the file is not touched, and its owner's progress is recorded.
 
     Raises:
         CourseError: when the file is no notebook, or no kernel starts.
@@ -42,8 +43,9 @@ def check_notebook(
     except (RuntimeError, OSError) as error:
         raise CourseError(f"{path}: no Python kernel could be started: {error}") from error
     found = scores(run.notebook)
-    tests = [s for s in found if s.kind == "test"]
     about = nb.metadata.get("coursekit", {})
+    keep_scores(about, found)
+    tests = [s for s in found if s.kind == "test"]
     return {
         "notebook": str(path),
         "assignment": about.get("assignment"),

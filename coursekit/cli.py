@@ -1,4 +1,4 @@
-"""The command line: `coursekit build`, `check`, `run`, `new-class`; on a class `collect`, `grade`, `report`, `publish`.
+"""The command line: `coursekit build`, `check`, `progress`, `run`, `site`, `new-class`; on a class `collect`, `grade`, `report`, `publish`.
 
 Exit code 0: done. 1: done, and something is wrong (stale files, a notebook that cannot run). 2: could not be
 done; the reason stands in one line on stderr.
@@ -16,10 +16,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+import coursekit.quick_imports  # noqa: F401 - before what imports jsonschema
 from coursekit.class_commands import add_to
 from coursekit.console import here, one_line_errors, out
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
+from coursekit.progress import standing
+from coursekit.progress_command import add_to as add_progress
+from coursekit.progress_command import print_standing
 
 __all__ = ["app"]
 
@@ -66,12 +70,20 @@ def build_command(
 @app.command("check")
 @one_line_errors
 def check_command(
-    notebook: Annotated[Path, typer.Argument(help="The notebook to run; it is not changed.")],
+    notebook: Annotated[Path | None, typer.Argument(help="The notebook to run; it is not changed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     cell_seconds: Annotated[float, typer.Option(help="Time limit of a cell.")] = 120.0,
     whole_training: Annotated[bool, typer.Option(help="Do not cut training loops as grading does.")] = False,
 ) -> None:
-    """Run one notebook and print the points of its test cells; exit 1 when it cannot run."""
+    """Run one notebook and print the points of its test cells; exit 1 when it cannot run.
+
+    Without a notebook: list the course's notebooks with what is recorded of them, and run nothing.
+    """
+    if notebook is None:
+        if as_json:
+            raise CourseError("--json needs a notebook")
+        print_standing(standing(Course.find()))
+        return
     from coursekit.check import check_notebook
     from coursekit.execute import Limits
 
@@ -135,22 +147,48 @@ def run_command(
         raise typer.Exit(1)
 
 
+@app.command("site")
+@one_line_errors
+def site_command(
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where; build/site/source unless named.")
+    ] = None,
+    answers: Annotated[bool, typer.Option(help="Show model answers, folded.")] = True,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Run nothing: show outputs of earlier runs.")
+    ] = False,
+) -> None:
+    """Assemble the source of the course's web site: the texts of docs/ and a page for each assignment, with outputs."""
+    from coursekit.site import assemble
+
+    course = Course.find()
+    where = course.root / "build" / "site" / "source" if folder is None else folder.resolve()
+    made = assemble(course, where, answers=answers, preview=preview, tell=out.print)
+    for name in made.bare:
+        print(f"coursekit: {name} has no outputs", file=sys.stderr)
+    out.print(f"{len(made.pages)} pages in {here(made.folder)}")
+
+
 @app.command("new-class")
 @one_line_errors
 def new_class_command(
     folder: Annotated[Path, typer.Argument(help="Where to make it.")],
     size: Annotated[int | None, typer.Option(help="Number of students.")] = None,
+    assignment: Annotated[list[str] | None, typer.Option(help="This assignment alone; repeatable.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives other students' ids.")] = 2,
 ) -> None:
     """Make a class of students who are right, wrong, stuck or unlucky, to try grading on."""
     from coursekit.new_class import DEFAULT_SIZE, new_class
 
     course = Course.find()
-    students = new_class(course, folder.resolve(), size=size or DEFAULT_SIZE, seed=seed)
+    students = new_class(
+        course, folder.resolve(), size=size or DEFAULT_SIZE, seed=seed, assignments=assignment or ()
+    )
     out.print(f"{len(students)} students in {here(folder.resolve())}; class.json says who is what")
 
 
 add_to(app)
+add_progress(app)
 
 if __name__ == "__main__":
     app()

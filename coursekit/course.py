@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import secrets
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from nbformat import NotebookNode
 from traitlets.config import Config, PyFileConfigLoader
 
 from coursekit.errors import CourseError
+from coursekit.files import atomic_write
+from coursekit.packages import GUIDE
 from coursekit.source import read_source
 
 __all__ = ["Course", "atomic_write"]
@@ -88,15 +89,53 @@ class Course:
         Raises:
             CourseError: when the source breaks the format.
         """
-        return read_source(self.text_source(name), bootstrap=self.bootstrap)
+        return read_source(self.text_source(name), bootstrap=self.bootstrap, course=self.course_id)
+
+    @property
+    def distribution(self) -> str:
+        """The name of the installable package that the course is; "" when pyproject.toml names none."""
+        return _pyproject(self.root / "pyproject.toml").get("project", {}).get("name", "")
+
+    @property
+    def install(self) -> str:
+        """What `pip install` takes to get the course from its repository."""
+        address, branch = (self.settings.get(key, "") for key in ("repository", "branch"))
+        return f"{self.distribution} @ git+{address}@{branch}" if self.distribution and address else ""
 
     @property
     def bootstrap(self) -> str:
-        """Code of the cell that every notebook starts with; `{repository}` and `{branch}` are filled in."""
-        text = self.settings.get("bootstrap", "")
+        """Code of the cell that every notebook starts with.
+
+        `{install}`, `{repository}` and `{branch}` are filled in here; `{assignment}` and `{release}` by `read_source`.
+        """
+        text = self.settings.get("bootstrap", "").replace("{install}", self.install)
         for key in ("repository", "branch"):
             text = text.replace("{" + key + "}", self.settings.get(key, ""))
         return text
+
+    @property
+    def guide_dir(self) -> Path | None:
+        """Folder of the assignments' guides (`coursekit.guide`), None when the course has none.
+
+        Raises:
+            CourseError: when it has another name than `coursekit.packages` passes over.
+        """
+        setting = self.settings.get("guide")
+        if setting is None:
+            return None
+        if Path(setting).name != GUIDE:
+            raise CourseError(f"[tool.coursekit] guide: expected a folder called {GUIDE!r}, got {setting!r}")
+        return self.root / setting
+
+    def guide_file(self, name: str) -> Path | None:
+        """The guide of assignment `name`, None when the course has none."""
+        return self.guide_dir / f"{name}.json" if self.guide_dir else None
+
+    def page(self, name: str) -> str:
+        """Address of the assignment's page on the course's web site; "" when there is no `site`."""
+        site = self.settings.get("site", "").rstrip("/")
+        path = self.release_notebook(name).relative_to(self.root).with_suffix(".html")
+        return f"{site}/{path.as_posix()}" if site else ""
 
     def source_notebook(self, name: str) -> Path:
         """nbgrader's source notebook of assignment `name`."""
@@ -140,28 +179,17 @@ class Course:
             raise CourseError(f"cannot import the course's checks {name!r}: {error}") from error
 
 
-def atomic_write(path: Path, data: bytes) -> bool:
-    """Replace the file at `path` in one step: no reader sees half of it. True when its bytes changed."""
-    if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # As long as `path` may be, and no other process's, on whatever machine it runs.
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return True
-
-
 def _settings(pyproject: Path) -> dict[str, Any] | None:
-    if not pyproject.is_file():
-        return None
+    return _pyproject(pyproject).get("tool", {}).get("coursekit")
+
+
+def _pyproject(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
     try:
-        return tomllib.loads(pyproject.read_text(encoding="utf-8")).get("tool", {}).get("coursekit")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise CourseError(f"{pyproject}: {error}") from error
+        raise CourseError(f"{path}: {error}") from error
 
 
 def _nbgrader_config(folder: Path) -> Config:

@@ -1,4 +1,4 @@
-"""The course map in README.md: one row an assignment, with launch links made from the one repository address."""
+"""Tables of the assignments, written into README.md and into the students' README: what there is, and how long it takes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import re
 from coursekit.course import Course
 from coursekit.errors import CourseError
 
-__all__ = ["BEGIN", "END", "course_map", "with_course_map"]
+__all__ = ["TIMES", "TIMES_END", "course_map", "launch_links", "timetable", "with_tables"]
 
 BEGIN, END = "<!-- course map: written by coursekit build -->", "<!-- end of course map -->"
+TIMES, TIMES_END = "<!-- times: written by coursekit build -->", "<!-- end of times -->"
 _TITLE = re.compile(r"^#\s+(.+)$", re.M)
 _TIME = re.compile(r"\*\*Time:\*\*\s*(.+?)(?:[.(;]|$)", re.S)
+_MINUTES = re.compile(r"(\d+) minutes of reading, (\d+) minutes of exercises")
 
 
 def course_map(course: Course) -> str:
     """A Markdown table: title, time, points, and badges that open the released notebook in Binder and Colab."""
-    address = course.settings.get("repository", "").rstrip("/")
-    branch = course.settings.get("branch", "main")
-    slug = address.removeprefix("https://github.com/")
     rows = ["| notebook | time | points | open |", "|---|---|---|---|"]
     for name in course.assignments():
         nb = course.source(name)
@@ -26,8 +25,7 @@ def course_map(course: Course) -> str:
         head = nb.cells[0].source
         title, time = _TITLE.search(head), _TIME.search(head)
         points = sum(c.metadata.get("nbgrader", {}).get("points", 0) for c in nb.cells)
-        binder = f"https://mybinder.org/v2/gh/{slug}/{branch}?urlpath=lab/tree/{path}"
-        colab = f"https://colab.research.google.com/github/{slug}/blob/{branch}/{path}"
+        binder, colab = launch_links(course, name)
         rows.append(
             f"| [{title[1] if title else name}]({path}) "
             f"| {' '.join(time[1].split()) if time else ''} "
@@ -38,16 +36,62 @@ def course_map(course: Course) -> str:
     return "\n".join(rows)
 
 
-def with_course_map(text: str, course: Course) -> str:
-    """`text` with the part between the two markers rewritten; text without markers stays as it is.
+def launch_links(course: Course, name: str) -> tuple[str, str]:
+    """Addresses that open the released notebook of assignment `name` in Binder and in Colab."""
+    slug = course.settings.get("repository", "").rstrip("/").removeprefix("https://github.com/")
+    branch = course.settings.get("branch", "main")
+    path = course.release_notebook(name).relative_to(course.root).as_posix()
+    return (
+        f"https://mybinder.org/v2/gh/{slug}/{branch}?urlpath=lab/tree/{path}",
+        f"https://colab.research.google.com/github/{slug}/blob/{branch}/{path}",
+    )
+
+
+def timetable(course: Course) -> str:
+    """A Markdown table: title, minutes of reading and of exercises as each notebook's head says them, points; and the sum."""
+    rows = ["| notebook | reading | exercises | together | points |", "|---|--:|--:|--:|--:|"]
+    total_reading = total_exercises = total_points = 0.0
+    for name in course.assignments():
+        nb = course.source(name)
+        head = nb.cells[0].source
+        title = _TITLE.search(head)
+        minutes = _MINUTES.search(" ".join(head.split()))
+        points = sum(c.metadata.get("nbgrader", {}).get("points", 0) for c in nb.cells)
+        times = "| | |"
+        if minutes:
+            reading, exercises = int(minutes[1]), int(minutes[2])
+            times = f"| {reading} min | {exercises} min | {_hours(reading + exercises)}"
+            total_reading, total_exercises = total_reading + reading, total_exercises + exercises
+        total_points += points
+        rows.append(f"| {title[1] if title else name} {times} | {points:g} |")
+    sums = " | ".join(map(_hours, (total_reading, total_exercises, total_reading + total_exercises)))
+    rows.append(f"| **all** | {sums} | {total_points:g} |")
+    return "\n".join(rows)
+
+
+def _hours(minutes: float) -> str:
+    """75 minutes as "1 h 15 min"."""
+    hours, rest = divmod(round(minutes), 60)
+    return " ".join([f"{hours} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0 or hours == 0))
+
+
+def with_tables(text: str, course: Course, where: str = "README.md") -> str:
+    """`text` with what stands between the markers of each table rewritten; text without markers stays as it is.
+
+    Args:
+        text: of a Markdown file.
+        course: whose assignments the tables show.
+        where: the file's name, for the error.
 
     Raises:
-        CourseError: when only one marker is there, or they stand in the wrong order.
+        CourseError: when only one marker of a table is there, or they stand in the wrong order.
     """
-    if BEGIN not in text and END not in text:
-        return text
-    before, _, rest = text.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise CourseError(f"README.md: expected {BEGIN!r} and, below it, {END!r}")
-    return f"{before}{BEGIN}\n{course_map(course)}\n{END}{after}"
+    for begin, end, table in ((BEGIN, END, course_map), (TIMES, TIMES_END, timetable)):
+        if begin not in text and end not in text:
+            continue
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise CourseError(f"{where}: expected {begin!r} and, below it, {end!r}")
+        text = f"{before}{begin}\n{table(course)}\n{end}{after}"
+    return text

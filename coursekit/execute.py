@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from coursekit.isolate.limits import ONE_THREAD
+from coursekit.records import SWITCH
 
 __all__ = ["Limits", "Run", "execute"]
 
@@ -177,7 +178,8 @@ def _environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
             "MPLCONFIGDIR",
         )
     }
-    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    # Runs of ours are nobody's progress.
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", SWITCH: "0"}
     # A backend chosen for scripts (`agg` in a Makefile) would make every figure of a notebook vanish without a word.
     inherited = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
     return {**ONE_THREAD, **inherited, **private, **quiet, **extra}
@@ -186,7 +188,7 @@ def _environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
 def _peak_mb(pid: int | None) -> float | None:
     """Peak resident memory of a process in MB, where the system tells it."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return None
     line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)

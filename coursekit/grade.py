@@ -39,7 +39,7 @@ from coursekit.isolate.setup import Setup
 from coursekit.pages import write_pages
 from coursekit.pool import Here, Local, LostError, Pool, results_of
 from coursekit.processes import Processes
-from coursekit.releases import bundle_of
+from coursekit.releases import bundle_of, prepare_for_nbgrader
 
 __all__ = ["Crew", "Graded", "Options", "grade_assignment"]
 
@@ -196,6 +196,7 @@ def grade_assignment(
     try:
         folder.check_writable()
         bundle = bundle_of(course, class_dir, name, options.limits, whole=options.whole)
+        prepare_for_nbgrader(course, class_dir, name)
         with GradebookWriter(database_of(class_dir, options.db), course.course_id) as writer:
             writer.register(name, bundle.templates[bundle.current])
             batch = _Batch(folder, bundle, writer, options.force, len(chosen), progress)

@@ -18,7 +18,7 @@ import copy
 import json
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from coursekit.class_folder import gradebook_file
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.regions import without_markers
-from coursekit.releases import keep_release
+from coursekit.releases import keep_release, prepare_for_nbgrader
 from coursekit.source import notebook_bytes
 
 __all__ = ["DEFAULT_SIZE", "Paper", "Student", "new_class"]
@@ -58,10 +58,18 @@ class Student:
     some: tuple[str, ...]
 
 
-def new_class(course: Course, class_dir: Path, *, size: int = DEFAULT_SIZE, seed: int = 2) -> list[Student]:
+def new_class(
+    course: Course,
+    class_dir: Path,
+    *,
+    size: int = DEFAULT_SIZE,
+    seed: int = 2,
+    assignments: Sequence[str] = (),
+) -> list[Student]:
     """Write a class of `size` students into `class_dir`, each with one assignment.
 
-    Of each kind there is one, the rest hold one misconception each; all assignments have their share.
+    Of each kind there is one, the rest hold one misconception each; all `assignments`, by default all of the course's, have
+    their share.
 
     Raises:
         CourseError: when the folder holds a class that this did not make, or `size` is too small.
@@ -72,7 +80,7 @@ def new_class(course: Course, class_dir: Path, *, size: int = DEFAULT_SIZE, seed
         )
     _clear(class_dir)
     rng = random.Random(seed)
-    papers = [Paper(course, name) for name in course.select([])]
+    papers = [Paper(course, name) for name in course.select(list(assignments))]
     ids = [f"s{number}" for number in sorted(rng.sample(range(210_000, 250_000), size))]
     rng.shuffle(ids)
     made = []
@@ -81,12 +89,7 @@ def new_class(course: Course, class_dir: Path, *, size: int = DEFAULT_SIZE, seed
     made += [p.wrong(ids.pop(), m) for p, m in _wrong_ones(papers, size - len(made), course)]
     for paper in papers:
         keep_release(course, class_dir, paper.name)
-        atomic_write(
-            class_dir / course.source_dir.name / paper.name / f"{paper.name}.ipynb", paper.source_bytes
-        )
-    config = course.root / "nbgrader_config.py"
-    if config.is_file():  # so that nbgrader's own commands and formgrader work in the class folder
-        atomic_write(class_dir / config.name, config.read_bytes())
+        prepare_for_nbgrader(course, class_dir, paper.name)
     students = []
     for student, notebook in made:
         name = student.assignment
@@ -104,7 +107,7 @@ class Paper:
 
     def __init__(self, course: Course, name: str) -> None:
         source = course.source(name)
-        self.name, self.source_bytes = name, notebook_bytes(source)
+        self.name = name
         self.release = release_of(source, course)
         answers = [c for c in source.cells if c.metadata.get("nbgrader", {}).get("solution")]
         self.answers = {c.metadata.nbgrader.grade_id: without_markers(c.source) for c in answers}

@@ -21,7 +21,7 @@ from coursekit.releases import own_packages
 from coursekit.score import plain_text
 from coursekit.source import notebook_bytes
 
-__all__ = ["MEMORY_MB", "SECONDS", "TOLERANCE", "NotebookRun", "executed", "run_notebook"]
+__all__ = ["MEMORY_MB", "SECONDS", "TOLERANCE", "NotebookRun", "executed", "last_run", "run_notebook"]
 
 # What a notebook may cost on one thread of a quiet machine, and how many times that is an error.
 SECONDS, MEMORY_MB, TOLERANCE = 120.0, 1024.0, 3.0
@@ -60,8 +60,8 @@ def run_notebook(course: Course, name: str, *, force: bool = False) -> NotebookR
     nb = course.source(name)
     source = notebook_bytes(nb)
     key = hashlib.sha256(source + packages_hash(own_packages(course)).encode()).hexdigest()[:16]
-    folder = course.root / "build" / "notebooks"
-    path, note = folder / name / f"{key}.ipynb", folder / name / f"{key}.json"
+    folder = _folder(course, name)
+    path, note = folder / f"{key}.ipynb", folder / f"{key}.json"
     if not force and path.is_file() and note.is_file():
         kept = json.loads(note.read_text(encoding="utf-8"))
         return NotebookRun(name, path, kept["seconds"], kept["peak_mb"], tuple(kept["errors"]), True)
@@ -79,6 +79,16 @@ def run_notebook(course: Course, name: str, *, force: bool = False) -> NotebookR
 def executed(run: NotebookRun) -> NotebookNode:
     """The executed notebook of a run."""
     return nbformat.read(run.path, as_version=4)
+
+
+def last_run(course: Course, name: str) -> Path | None:
+    """The executed notebook that is kept of assignment `name`, of whatever version; None when there is none."""
+    kept = sorted(_folder(course, name).glob("*.ipynb"), key=lambda path: path.stat().st_mtime)
+    return kept[-1] if kept else None
+
+
+def _folder(course: Course, name: str) -> Path:
+    return course.root / "build" / "notebooks" / name
 
 
 def _errors(nb: NotebookNode) -> list[str]:

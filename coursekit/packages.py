@@ -9,11 +9,14 @@ from pathlib import Path
 
 from coursekit.errors import CourseError
 
-__all__ = ["packages_hash"]
+__all__ = ["GUIDE", "packages_hash"]
+
+# A folder of a package that `coursekit build` makes of the sources: readers' data, on which no point depends.
+GUIDE = "guide"
 
 
 def packages_hash(names: Iterable[str]) -> str:
-    """A hash of all files of the packages, as they would be imported here.
+    """A hash of all files of the packages, as they would be imported here, but for their guides.
 
     >>> packages_hash(["coursekit"]) == packages_hash(["coursekit"])
     True
@@ -36,8 +39,12 @@ def _files(name: str) -> list[tuple[Path, str]]:
         raise CourseError(f"no package is called {name!r}: is the course installed?")
     found = []
     for folder in (Path(p) for p in spec.submodule_search_locations or ()):
-        files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        files = (p for p in folder.rglob("*") if p.is_file() and not _passed_over(p.relative_to(folder)))
         found += [(p, f"{name}/{p.relative_to(folder).as_posix()}") for p in files if p.name[0] != "."]
     if not spec.submodule_search_locations and spec.origin:
         found.append((Path(spec.origin), f"{name}.py"))
     return sorted(found, key=lambda item: item[1])
+
+
+def _passed_over(path: Path) -> bool:
+    return "__pycache__" in path.parts or path.parts[0] == GUIDE

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from coursekit.build import release_of
-from coursekit.course import Course, atomic_write
+from coursekit.course import CONFIG_FILE, Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.grading import Bundle
 from coursekit.isolate.limits import Limits
@@ -19,7 +19,7 @@ from coursekit.packages import packages_hash
 from coursekit.references import allowed_names
 from coursekit.source import notebook_bytes
 
-__all__ = ["bundle_of", "keep_release", "own_packages"]
+__all__ = ["bundle_of", "keep_release", "own_packages", "prepare_for_nbgrader"]
 
 
 def keep_release(course: Course, class_dir: Path, name: str) -> str:
@@ -28,6 +28,21 @@ def keep_release(course: Course, class_dir: Path, name: str) -> str:
     release = source.metadata.coursekit.release
     atomic_write(class_dir / "releases" / name / f"{release}.ipynb", notebook_bytes(source))
     return release
+
+
+def prepare_for_nbgrader(course: Course, class_dir: Path, name: str) -> None:
+    """Put into a class folder what nbgrader's formgrader looks for beside the gradebook.
+
+    That is the assignment's source notebook, without which it lists nothing, and the course's configuration;
+    a configuration that is there already stays.
+    """
+    if class_dir.resolve() == course.root.resolve():  # both are there
+        return
+    data = notebook_bytes(course.source(name))
+    atomic_write(class_dir / course.source_dir.name / name / f"{name}.ipynb", data)
+    config = course.root / CONFIG_FILE
+    if config.is_file() and not (class_dir / CONFIG_FILE).exists():
+        atomic_write(class_dir / CONFIG_FILE, config.read_bytes())
 
 
 def bundle_of(course: Course, class_dir: Path, name: str, limits: Limits, *, whole: bool = False) -> Bundle:

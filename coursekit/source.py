@@ -70,11 +70,12 @@ ROLES = {
 }
 
 
-def read_source(path: Path, bootstrap: str = "") -> NotebookNode:
+def read_source(path: Path, bootstrap: str = "", course: str = "") -> NotebookNode:
     """nbgrader's source notebook of the text source at `path`: no outputs, the same bytes at every build.
 
-    The notebook's metadata hold `coursekit: {assignment, release}`; release is a hash of the cells.
-    `bootstrap` is the code of a locked cell put behind the first cell, the title.
+    The notebook's metadata hold `coursekit: {course, assignment, release}`; release is a hash of the cells.
+    `bootstrap` is the code of a locked cell put behind the first cell, the title; `{assignment}` and `{release}` in it
+    are filled in.
 
     Raises:
         CourseError: with file and line, when the source breaks the format.
@@ -87,10 +88,12 @@ def read_source(path: Path, bootstrap: str = "") -> NotebookNode:
     cells = reader.cells()
     if bootstrap.strip():
         cells.insert(1, reader.bootstrap(bootstrap))
-    digest = hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+    release = hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()[:12]
+    if bootstrap.strip():  # after the hash, which cannot cover itself
+        cells[1].source = cells[1].source.replace("{assignment}", path.stem).replace("{release}", release)
     nb = new_notebook(cells=cells)
     nb.metadata.update(
-        coursekit={"assignment": path.stem, "release": digest[:12]},
+        coursekit={"course": course, "assignment": path.stem, "release": release},
         kernelspec=dict(KERNELSPEC),
         language_info={"name": "python"},
     )

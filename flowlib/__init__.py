@@ -6,7 +6,7 @@ Directions, everywhere:
 * `inverse` goes from data x to base u and returns `(u, log_det)`, log_det = log|det ∂u/∂x|.
 
 Layers take `(*batch, D)`; log_det is `(*batch,)`, in nats.
-Import `data`, `plotting`, `symbolic` and `verify` by name, as in `from flowlib import plotting`.
+Import `data`, `interactive`, `plotting`, `symbolic` and `verify` by name, as in `from flowlib import plotting`.
 """
 
 from flowlib.autoregressive import (

@@ -18,9 +18,10 @@ __all__ = ["History", "fit"]
 class History:
     """What a training run recorded; losses in the loss's unit (nats for a log-likelihood)."""
 
-    train_loss: list[float] = field(default_factory=list)  # one a step
-    held_out_steps: list[int] = field(default_factory=list)  # steps taken when the held-out loss was measured
-    held_out_loss: list[float] = field(default_factory=list)
+    # Thousands of numbers: not for the line that a notebook shows of the cell's last value.
+    train_loss: list[float] = field(default_factory=list, repr=False)  # one a step
+    held_out_steps: list[int] = field(default_factory=list, repr=False)  # steps taken when it was measured
+    held_out_loss: list[float] = field(default_factory=list, repr=False)
     best_step: int | None = None  # steps taken at the best held-out loss; these weights are kept
     stopped_early: bool = False
     seconds: float = 0.0

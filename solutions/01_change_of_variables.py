@@ -11,7 +11,7 @@
 # - fit a flow by maximum likelihood, say which direction of the map that needs, and read a negative log-likelihood: its
 #   sign, its units.
 #
-# **Time:** about 50 minutes of reading, 90 minutes of exercises (32 points, 5 of them graded by hand).
+# **Time:** about 50 minutes of reading, 120 minutes of exercises (32 points, 5 of them graded by hand).
 # **Needs:** derivatives and the chain rule, the normal distribution, a little PyTorch. No earlier notebook.
 
 # %%
@@ -28,7 +28,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 import flowlib
 from autograder_tests.checks import change_of_variables as check
-from flowlib import data, plotting, symbolic, verify
+from flowlib import data, interactive, plotting, symbolic, verify
 
 plotting.style()
 torch.set_num_threads(1)
@@ -47,20 +47,24 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # | $x = T(u)$ | as $u$ | data variable, with density $p_x$ |
 # | $S = T^{-1}$ | | the inverse map, from data to base: $u = S(x)$ |
 # | $F_u, F_x$ | | distribution functions: $F_x(x) = P(\text{data variable} \le x)$ |
-# | $\log\lvert dT/du\rvert$ | as $u$ | the log-determinant in one dimension, in nats |
+# | $\log\lvert dT/du\rvert$ | as $u$ | the log-determinant in one dimension (in several, a determinant takes the place of the slope) |
+#
+# All logarithms are natural; their unit is the **nat**.
 #
 # **Direction, here and everywhere in the course:** `forward` goes from base to data, $u \mapsto x = T(u)$. `inverse` goes
 # from data to base, $x \mapsto u = T^{-1}(x)$.
 #
 # Texts on flows use the same letters for different things, and their arrows point in different directions. Most sign errors
-# begin there. What this course calls base, data and latent, in five texts, two papers and a library:
+# begin there. The table says how others write what this course calls base and data. Two words in it come later: a *coupling
+# layer* is one map of a longer flow (notebook 3), and a *variational autoencoder*, VAE, makes data from a hidden variable, its
+# *latent* (notebook 4). Come back when you read one of these texts.
 #
 # | text | base | data | latent of a VAE | its map goes |
 # |---|---|---|---|---|
 # | **this course** | $u$ | $x$ | $z$; with a flow prior $z = T(u)$ | $T$: base → data |
 # | Frellsen, *Normalising flows*, lecture slides, DTU 02460 | $u$; inside a coupling layer $z$ | $x$; inside a coupling layer $z'$ | $z$ | $T$ (once $f$): base → data |
 # | *Normalizing flows as a generalization of variational autoencoders?*, Stack Exchange | $z_0$ or $z$, "latent" | $x$ | $z$ | $f$: base → data |
-# | *Normalizing Flow Models*, lecture notes on deep generative models | $z$ | $x$ | $z$ | $f_\theta$: base → data; the $u$ of its planar flow is a parameter |
+# | *Normalizing Flow Models*, lecture notes of Stanford CS236 | $z$ | $x$ | $z$ | $f_\theta$: base → data; where a $u$ occurs, it is a parameter |
 # | *VAE with Normalizing Flows*, blog, 2021 | $z_0 \sim q(\phi)$, from the encoder | its flow never touches the data $x$ | $z_T$, where the flow ends | $f_t$: base → latent, $z_{t-1} \mapsto z_t$ |
 # | Russell, *Normalizing Flows Are Awesome*, blog, 2021 | "bell samples", no letter | "elephants", no letter | | the flow: **data → base** |
 # | Dinh et al., NICE (2014) and RealNVP (2016) | $h$, then $z$ | $x$ | | $f$: **data → base** |
@@ -84,7 +88,7 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # so there is half as much of it per unit of length. A density is probability *per length*.
 # </details>
 #
-# **Derive.** Look at a short interval around $u$, of length $du$. It is sent to an interval around $x$, of length
+# **Derive.** Look at a short interval around $u$, of length $du$. The map sends it to an interval around $x$, of length
 # $dx = |T'(u)|\,du$. The same probability lies in both:
 #
 # $$p_x(x)\,dx = p_u(u)\,du \qquad\Longrightarrow\qquad
@@ -287,9 +291,11 @@ check.cdf_of_decreasing_map(pushforward_cdf, hidden=1)
 # %% [markdown]
 # ## 3 · Curved maps, and where they arrive
 #
-# The formula does not ask for a straight line. It asks that $T$ be a **diffeomorphism** onto its image: one-to-one, with $T$
-# and $T^{-1}$ both differentiable. What is new with a curved map: the stretch depends on the place, and the map may reach
-# only a part of the line. The set of all $T(u)$ is its **image**, and outside the image the density is 0.
+# The formula does not ask for a straight line. Two things are new with a curved map. The stretch depends on the place. And the
+# map may reach only a part of the line: the set of all $T(u)$ is its **image**, and outside the image the density is 0.
+#
+# What the formula asks is that $T$ be a **diffeomorphism** onto its image: one-to-one, with $T$ and $T^{-1}$ both
+# differentiable.
 #
 # **Predict.** $u \sim \mathcal N(0,1)$ and $x = e^u$. The base is highest at $u = 0$, which is sent to $x = 1$. Is $p_x$
 # highest at $x = 1$?
@@ -309,14 +315,37 @@ print("mode:", sp.solve(sp.diff(sp.expand_log(sp.log(inside), force=True), x), x
 print("mass left of T(0) = 1:", sp.N(sp.Integral(inside, (x, 0, 1))))
 
 # %% [markdown]
+# Bend a map yourself. The one below starts as $x = u$, and you choose where five points go.
+#
+# **Predict.** Raise $T(2)$ from 2 to 4, and leave the other points where they are. What happens to the density at $x = 0$? At $x = 3$? And to the area
+# under the density?
+#
+# <details><summary>Answer</summary>
+#
+# At $x = 0$ nothing: the formula looks at the map in one place only, and there it is as it was. At $x = 3$ the density grows. What arrives there now
+# comes from a $u$ nearer to the middle of the bell, where there is more probability, and that outweighs the stretch. The area is 1 before and after.
+# </details>
+
+# %%
+interactive.change_of_variables()
+
+# %% [markdown]
+# **Figure.** Interactive; it needs no running kernel. Top left: the map, with five dots to drag; each has a slider, too. Below it: the base density, with a strip around the chosen
+# point $u$. Right: the density of $x$, drawn sideways so that it shares the vertical axis with the map, and the image of the strip. The numbers say what the
+# picture shows: where the map is steep, the strip's image is wide and the density low; where it is flat, narrow and high. The strip and its image keep the same probability, and the area
+# stays 1. The area is measured from the curve on the right, not from the formula. Press *Mirror* and the slope turns negative; the density takes its absolute value.
+
+# %% [markdown]
 # ### Exercise 3 · The pushforward of a density
 #
 # Difficulty 4/5 (several small traps) · about 30 minutes · 6 points
 #
 # The distribution of $T(u)$ is called the **pushforward** of $p_u$ by $T$. Write a function that derives its density. It has to
-# work for affine maps, $e^u$, $\tanh u$, the logistic function, $u^3 + u$ and their mirror images, and to refuse $u^2$.
+# work for affine maps, $e^u$, $\tanh u$, the logistic function $1/(1 + e^{-u})$ and $u^3 + u$, also when they are scaled, shifted or
+# mirrored. It has to refuse maps that send two $u$ to one $x$, such as $u^2$.
 #
-# Four things to do: invert $T$; choose the right branch of the inverse; differentiate; set the density to 0 outside the image.
+# Five things to do: invert $T$; choose the right **branch**, because `sp.solve` lists every formula that solves $T(u) = x$, and at
+# most one of them leads back to the $u$ you came from; refuse $T$ when none does; differentiate; set the density to 0 outside the image.
 
 
 # %% solution="pushforward_density"
@@ -465,19 +494,19 @@ plt.show()
 # $$p_x(x) = \frac{p_u(x^{1/3})}{3\,x^{2/3}} \;\longrightarrow\; \infty \quad\text{as } x \to 0.$$
 #
 # The mass is still 1. So $x = u^3$ has a perfectly good distribution, and the formula holds away from 0. As a layer of a flow
-# it is useless: a model that can place this spike on a data point reaches any likelihood it likes. Adding $u$ repairs it:
-# $u^3 + u$ has slope at least 1.
+# it is useless: a model is fitted by making its density large at the data, and one that can place this spike on a data point has no
+# largest value. Adding $u$ repairs it: $u^3 + u$ has slope at least 1.
 #
 # **$u^2$ is not one-to-one.** Both $u = \sqrt x$ and $u = -\sqrt x$ arrive at $x$. There is no inverse to put into the formula,
 # and taking one of the two roots loses the mass of the other:
 
 # %%
-half = sp.Symbol("x", positive=True)
-one_root = p_u.subs(u, sp.sqrt(half)) / (2 * sp.sqrt(half))
-print("u²  with the positive root alone: mass", sp.integrate(one_root, (half, 0, sp.oo)))
-positive_side = p_u.subs(u, sp.cbrt(half)) / (3 * sp.cbrt(half) ** 2)
-print("u³  mass:", 2 * sp.simplify(sp.integrate(positive_side, (half, 0, sp.oo))))
-print("u³  density at 0:", sp.limit(positive_side, half, 0))
+positive_x = sp.Symbol("x", positive=True)
+one_root = p_u.subs(u, sp.sqrt(positive_x)) / (2 * sp.sqrt(positive_x))
+print("u²  with the positive root alone: mass", sp.integrate(one_root, (positive_x, 0, sp.oo)))
+positive_side = p_u.subs(u, sp.cbrt(positive_x)) / (3 * sp.cbrt(positive_x) ** 2)
+print("u³  mass:", 2 * sp.simplify(sp.integrate(positive_side, (positive_x, 0, sp.oo))))
+print("u³  density at 0:", sp.limit(positive_side, positive_x, 0))
 slope = sp.diff(u**3 + u, u)
 print("u³+u slope:", slope, "  smallest:", sp.calculus.util.minimum(slope, u))
 
@@ -540,8 +569,8 @@ check.square_density_outside_image(square_density, hidden=1)
 #
 # 1. *The data are normalized.* Run backwards, the flow carries data to a **normal** distribution (Frellsen's slides say so, and Russell's
 #    blog post).
-# 2. *The density is normalized.* The factor $|dT^{-1}/dx|$ makes the transformed density integrate to 1 (the lecture notes on deep
-#    generative models say so).
+# 2. *The density is normalized.* The factor $|dT^{-1}/dx|$ makes the transformed density integrate to 1 (the notes of Stanford CS236
+#    say so).
 #
 # The first reading supposes a normal base; a flow from a uniform base, as in the next section, has only the second. Both
 # senses at once, for $x = e^u$:
@@ -568,7 +597,8 @@ print(f"mass of p_u(log x)·|1/x|: {with_factor:.4f}     mass of p_u(log x) alon
 # So far the map was given and the density followed. Now the other way round: a density is given, and we look for a map that
 # produces it. In one dimension there is always one.
 #
-# Let $F$ be the distribution function of the target, continuous and strictly increasing. Take the base $u \sim U(0, 1)$ and
+# Let $p$ be the density of the target and $F$ its distribution function, so that $F' = p$. Let $F$ increase strictly wherever it is
+# neither 0 nor 1. Take the base $u \sim U(0, 1)$, uniform on the interval from 0 to 1, and
 #
 # $$x = T(u) = F^{-1}(u).$$
 #
@@ -576,7 +606,7 @@ print(f"mass of p_u(log x)·|1/x|: {with_factor:.4f}     mass of p_u(log x) alon
 #
 # $$p_x(x) = p_u\bigl(F(x)\bigr)\,\bigl|F'(x)\bigr| = 1 \cdot p(x).$$
 #
-# The log-determinant of the inverse **is** the log-density. So one map from a fixed base reaches every distribution on the line that
+# The log-determinant of the inverse **is** the log-density. So from one fixed base a flow reaches every distribution on the line that
 # has such an $F$. Notebook 2 carries the argument to several dimensions (Rosenblatt 1952): that is why flows can, in
 # principle, represent nearly any density.
 #
@@ -590,9 +620,12 @@ print(f"mass of p_u(log x)·|1/x|: {with_factor:.4f}     mass of p_u(log x) alon
 
 # %%
 rate = sp.Symbol("lambda", positive=True)
-F_exponential = 1 - sp.exp(-rate * half)
-quantile = sp.solve(sp.Eq(F_exponential, u), half)[0]
-print("exponential: F⁻¹(u) =", quantile, "   p(x) = F′(x) =", sp.diff(F_exponential, half))
+F_exponential = 1 - sp.exp(-rate * positive_x)
+quantile = -sp.log(1 - u) / rate
+print(
+    "exponential: F⁻¹(u) =", quantile, "   F(F⁻¹(u)) =", sp.simplify(F_exponential.subs(positive_x, quantile))
+)
+print("             p(x) = F′(x) =", sp.diff(F_exponential, positive_x))
 
 fig, ax = plt.subplots(figsize=(6.4, 3.6))
 grid = np.linspace(0, 5, 300)
@@ -661,7 +694,7 @@ ax.step(
     [0, *samples, 5],
     [0, *np.arange(1, n + 1) / n, 1],
     where="post",
-    color=plotting.PALETTE["orange"],
+    color=plotting.PALETTE["green"],
     label=f"{n} samples",
 )
 ax.vlines(
@@ -687,15 +720,15 @@ for t in (1.63, 3.2):
     print(f"right samples exceed D_n·√n = {t} with probability {chance:.1g}")
 
 # %% [markdown]
-# **Figure.** A smooth blue curve, $F$, and an orange staircase of 25 steps around it. A thick red bar marks the largest vertical gap between
+# **Figure.** A smooth blue curve, $F$, and a green staircase of 25 steps around it. A thick red bar marks the largest vertical gap between
 # them. The numbers below it are the gap for growing $n$: it shrinks, and multiplied by $\sqrt n$ it stays of order 1. The last two lines say
 # how rare a large gap is when nothing is wrong.
 
 # %% [markdown]
 # ### The draw that is exactly zero
 #
-# `torch.rand` draws from $[0, 1)$: the 0 is included. In float32 the draws are multiples of $2^{-24}$, so one in $2^{24}$
-# is exactly 0. That is rare for a reader and common for a program. Where does $F^{-1}$ send it?
+# `torch.rand` draws from $[0, 1)$: the 0 is included, the 1 is not. In float32 the draws are multiples of $2^{-24}$, so one in
+# $2^{24}$ is exactly 0. That is rare for a reader and common for a program. Where does $F^{-1}$ send it?
 
 # %%
 unlucky = torch.rand(1000, generator=torch.Generator().manual_seed(11993))
@@ -704,15 +737,14 @@ logistic_quantile = torch.log(unlucky) - torch.log1p(-unlucky)
 print("smallest logistic sample:", logistic_quantile.min().item())
 
 # %% [markdown]
-# One infinite sample, and the next mean, loss or gradient is infinite or NaN. It may take weeks to happen, and it does not
-# happen again when you look.
+# One infinite sample, and the next mean, loss or gradient is infinite or NaN. It happens rarely, and not again when you look.
 #
 # ### Exercise 5 · A sampler
 #
 # Difficulty 2/5 (short, with one trap) · about 10 minutes · 4 points
 #
-# Sample by the inverse distribution function. The result has to be finite even where the uniform draw is exactly 0, and the tails have
-# to stay.
+# Sample by the inverse distribution function. The result has to be finite for every uniform draw, also for 0 and for the largest number
+# below 1. And the tails have to stay: among many samples, some must lie as far out as the distribution says.
 
 
 # %% solution="sample_by_inverse_cdf"
@@ -991,8 +1023,8 @@ for unit, factor in (("mm", 10.0), ("cm", 1.0), ("m", 0.01)):
 # and for vectors of $D$ numbers, each multiplied by $c$, the volume grows by $|c|^D$: $\mathrm{NLL}_y = \mathrm{NLL}_x + D\log|c|$.
 #
 # **No zero to compare with.** The least NLL that any model can reach on average is the *differential entropy* of the data,
-# $h = -\int p \log p$. A probability is at most 1, so an entropy of discrete data is never negative. A density is not bounded by 1,
-# and $h$ can have either sign:
+# $h = -\int p(x) \log p(x)\,dx$, with $p$ the true density of the data. A probability is at most 1, so the entropy of discrete data is never
+# negative. A density is not bounded by 1, and $h$ can have either sign:
 
 # %%
 sigma = sp.Symbol("sigma", positive=True)
@@ -1075,6 +1107,9 @@ check.units_mirrored(nll_in_new_units, hidden=1)
 # 2. "$T(u) = u^3$ is a bijection of the line. So it can serve as a layer of a flow."
 # 3. "A flow maps data to a simple distribution and can be run backwards to sample. Fitting it by maximum likelihood is therefore a form of
 #    variational inference."
+#
+# *For (3):* variational inference is for models with a hidden variable behind each $x$, whose likelihood nobody can compute. It approximates the
+# *posterior*, the distribution of the hidden variable given $x$, by a simpler one, and optimizes a lower bound of the log-likelihood instead.
 #
 # *What we look for.* One point each. (1) names the assumption, $T$ increasing, and gives the other case. (2) says that the inverse is not
 # differentiable at 0, or that the density or the likelihood is infinite there. (3) says that the likelihood of a flow is exact, and that nothing is

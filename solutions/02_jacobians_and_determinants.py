@@ -28,7 +28,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 import flowlib
 from autograder_tests.checks import jacobians_and_determinants as check
-from flowlib import data, plotting, symbolic, verify
+from flowlib import data, interactive, plotting, symbolic, verify
 
 plotting.style()
 torch.set_num_threads(1)
@@ -41,12 +41,15 @@ BLUE, RED, GREEN = (plotting.PALETTE[name] for name in ("blue", "vermilion", "gr
 # | symbol | shape | meaning |
 # |---|---|---|
 # | $D$ | | number of variables |
+# | $B$ | | number of examples in a batch; `*batch` stands for any number of batch axes, also none |
 # | $u$ | `(*batch, D)` | base variable |
 # | $x = T(u)$ | `(*batch, D)` | data variable; $T$ is invertible and differentiable both ways |
 # | $J_T(u)$, $J_{ij} = \partial x_i/\partial u_j$ | `(*batch, D, D)` | Jacobian of $T$ at $u$: **rows count outputs, columns count inputs** |
 # | $\log\lvert\det J\rvert$ | `(*batch,)` | log-determinant, one number per example, in nats |
 # | $z_0, z_1, \dots, z_K$ | `(*batch, D)` | points on the way through $K$ maps, $z_0 = u$, $z_K = x$ |
-# | $d$ | | number of variables that a coupling layer keeps, $d = \lfloor D/2 \rfloor$ |
+# | $d$ | | number of variables that a coupling layer (section 6) keeps, $d = \lfloor D/2 \rfloor$, rounded down |
+# | $u_{\le d}$, $u_{>d}$ | `(*batch, d)`, `(*batch, D-d)` | the first $d$ variables, and the others |
+# | $\odot$ | | product entry by entry |
 #
 # **Direction, here and everywhere in the course:** `forward` goes from base to data and returns
 # $(x, \log|\det \partial x/\partial u|)$. `inverse` goes from data to base and returns $(u, \log|\det \partial u/\partial x|)$.
@@ -63,9 +66,10 @@ BLUE, RED, GREEN = (plotting.PALETTE[name] for name in ("blue", "vermilion", "gr
 #
 # $$x_1 = u_1 + 0.4\,\sin(1.5\,u_2), \qquad x_2 = 0.6\,u_2 + 0.1\,u_2^3 + 0.3\,\cos(1.5\,u_1).$$
 #
-# Lay a square grid over the $u$-plane and look where $T$ carries it.
+# Lay a square grid over the $u$-plane and look where $T$ carries it. Three squares of side 1 will be shaded: A around $(0, 2)$, B around
+# $(0, 0)$, C around $(1.5, -1)$.
 #
-# **Predict.** Three unit cells are shaded below. Which of them grows, which shrinks?
+# **Predict.** How steep is $x_2$ as a function of $u_2$ at each of the three? Which square grows, which shrinks?
 
 
 # %%
@@ -115,17 +119,20 @@ plt.show()
 
 for (name, corner), J in zip(cells.items(), J_centers, strict=True):
     print(
-        f"cell {name}: area 1 → {area(bend(outline(corner, 1.0))):.3f}   |det J| at its center: {J.det().abs():.3f}"
+        f"square {name}: area 1 → {area(bend(outline(corner, 1.0))):.3f}   |det J| at its center: {J.det().abs():.3f}"
     )
 
 # %% [markdown]
-# **Figure.** Left: a square grid in the $u$-plane with three shaded unit cells, A at the top, B in the middle, C at the lower right.
-# Right: the images of grid and cells. Lines bend, and away from the middle the horizontal ones move apart: cell A has grown, B has
-# shrunk. The printed areas agree roughly with $|\det J|$ at the cells' centers. Roughly, because $J$ varies within a cell.
+# **Figure.** Left: a square grid in the $u$-plane with three shaded squares, A at the top, B in the middle, C at the lower right.
+# Right: the images of grid and squares. Lines bend, and away from the middle the horizontal ones move apart: A has grown, B has
+# shrunk, C has nearly kept its area. The printed areas agree roughly with $|\det J|$ at the centers. Roughly, because $J$ varies
+# within a square.
 #
-# Zoom in. Near a point $u$ every differentiable map is its linear part plus something small:
+# Zoom in. Near a point $u$ every differentiable map is its linear part plus a remainder. For a small step $h$, shape `(D,)`,
 #
-# $$T(u + h) = T(u) + J_T(u)\,h + o(\lVert h\rVert).$$
+# $$T(u + h) = T(u) + J_T(u)\,h + o(\lVert h\rVert),$$
+#
+# where $o(\lVert h\rVert)$ is something that shrinks faster than the length of $h$.
 #
 # A small square of side $\varepsilon$ becomes nearly a parallelogram. Its edges are $\varepsilon$ times the columns of $J$, its
 # area is $\varepsilon^2\,|\det J|$. So
@@ -134,7 +141,7 @@ for (name, corner), J in zip(cells.items(), J_centers, strict=True):
 #
 # The sign of $\det J$ says whether $T$ mirrors. Volume does not care: hence the absolute value.
 #
-# Check by machine: shrink cell C around its center.
+# Check by machine: shrink square C around its center.
 
 # %%
 center = centers[2]
@@ -146,9 +153,23 @@ for side in (1.0, 0.5, 0.25, 0.125, 0.0625):
     print(f"{side:<8} {ratio:.8f}    {exact:.6f}   {ratio - exact:+.1e}")
 
 # %% [markdown]
-# Each halving divides the difference by about four, as a smooth map promises at a cell's center.
+# Each halving divides the difference by about four, as a smooth map promises at the center of a square.
 #
-# **What it means for densities.** The probability in the small cube does not change when it is carried along; its volume does.
+# **Predict.** Now choose the square yourself. The grid lines of the picture above crowd in one place. Where, by the formula for $T$, is $|\det J|$ smallest, and how small?
+#
+# <details><summary>Answer</summary>
+#
+# $\det J = 0.6 + 0.3\,u_2^2 + 0.27\,\sin(1.5\,u_1)\cos(1.5\,u_2)$. It is smallest at $u_2 = 0$ and $\sin(1.5\,u_1) = -1$, which is $u_1 \approx -1.05$: there it is $0.33$. A small square keeps a third of its area.
+# </details>
+
+# %%
+interactive.jacobian()
+
+# %% [markdown]
+# **Figure.** Interactive. Left: a grid with a shaded square that you can move and shrink. Middle: their images. Right: the square's image magnified by $1/\varepsilon$, and dashed the parallelogram
+# that $J$ alone makes of the square. At side 1.5 the two differ visibly. As $\varepsilon$ shrinks the image fills the parallelogram, and its area divided by $\varepsilon^2$ comes to agree with $|\det J|$ to all digits shown.
+#
+# **What it means for densities.** The map carries a small cube along. The probability in it stays; its volume changes.
 # Density is probability per volume, so
 #
 # $$p_x(x) = p_u(u)\,|\det J_T(u)|^{-1}, \qquad u = T^{-1}(x).$$
@@ -228,6 +249,9 @@ check.jacobian_matrix_rectangular(jacobian_matrix, hidden=1)
 # ### Exercise 2 · The Jacobians of a batch
 #
 # Difficulty 3/5 (needs a clear head about axes) · about 12 minutes · 2 points
+#
+# Write a function that returns the Jacobian of every example in a batch, by autodiff: one matrix per example, taken at that example's own
+# point.
 
 
 # %% solution="batch_jacobian"
@@ -286,9 +310,9 @@ check.batch_jacobian_of_a_batch(batch_jacobian, hidden=1)
 #
 # $$J_{T^{-1}}(x)\; J_T(u) = I \quad\Longrightarrow\quad J_{T^{-1}}(x) = J_T(u)^{-1}, \qquad x = T(u).$$
 #
-# Two things to read off. The Jacobian of the inverse is the inverse **matrix**, not the matrix of reciprocals. And the two sides live at
-# **different points**: the left at $x$, the right at $u$. Slides often write $J_{T^{-1}} = J_T^{-1}$ and leave the points out; put them back
-# in. For the log-determinant:
+# Here $I$ is the identity matrix, shape `(D, D)`. Two things to read off. The Jacobian of the inverse is the inverse **matrix**, not the
+# matrix of reciprocals. And the two sides live at **different points**: the left at $x$, the right at $u$. Slides often write
+# $J_{T^{-1}} = J_T^{-1}$ and leave the points out; put them back in. For the log-determinant:
 #
 # $$\log|\det J_{T^{-1}}(x)| = -\log|\det J_T(u)|.$$
 #
@@ -313,8 +337,8 @@ assert product == sp.eye(2)
 # %% [markdown]
 # The factor $r$ is the one in $\mathrm dx_1\,\mathrm dx_2 = r\,\mathrm dr\,\mathrm d\theta$.
 #
-# **Predict.** The theorem also has a converse half: where $\det J_T(u) \ne 0$, the map *can* be inverted near $u$. Suppose
-# $\det J_T(u) > 0$ at every $u \in \mathbb R^2$. Is $T$ then invertible?
+# **Predict.** So far $T^{-1}$ was given. The theorem says more: where $\det J_T(u) \ne 0$ (and the derivatives are continuous), the map
+# *can* be inverted near $u$. Suppose $\det J_T(u) > 0$ at every $u \in \mathbb R^2$. Is $T$ then invertible?
 #
 # <details><summary>Answer</summary>
 #
@@ -410,7 +434,7 @@ assert sp.simplify(true_slope - at_arrival) == 0
 #
 # Difficulty 2/5 (writing) · about 8 minutes · 2 points, graded by hand
 #
-# (a) Correct $(\ast)$: at which point belongs each Jacobian, the one on the left included? (b) For which maps is $(\ast)$ right all the same, and
+# (a) Correct $(\ast)$: at which point does each Jacobian belong, the one on the left included? (b) For which maps is $(\ast)$ right all the same, and
 # why can a test with such maps not find the error?
 #
 # *What we look for.* One point for (a): the left side is taken at the base point $u$, and the $k$-th term at $z_{k-1}$, where the previous map arrived.
@@ -486,8 +510,8 @@ check.composition_of_bent_maps(composition_log_det, hidden=1)
 #
 # $$\det A = \sum_{j=1}^{D} (-1)^{1+j}\, a_{1j}\, \det A_{\setminus 1,\setminus j}, \qquad \det (a) = a.$$
 #
-# Each of the $D$ terms asks for a determinant of size $D-1$: $D!$ products in all. Now let $A$ be **lower triangular**: zeros above the
-# diagonal. Look at $D = 2$ and $D = 3$ first.
+# The smaller matrix $A_{\setminus 1,\setminus j}$ is called a **minor**. Each of the $D$ terms asks for a determinant of size $D-1$: $D!$
+# products in all. Now let $A$ be **lower triangular**: zeros above the diagonal. Look at $D = 2$ and $D = 3$ first.
 
 # %%
 for D in (2, 3):
@@ -661,7 +685,7 @@ check.triangular_log_det_from_diagonal(log_abs_det_triangular, hidden=1)
 # Nobody expands in $D!$ terms. Elimination brings a matrix to triangular form in about $\tfrac23 D^3$ operations, and then reads the diagonal: $O(D^3)$. If
 # the matrix *is* triangular, what remains is $O(D)$.
 #
-# **Predict.** On logarithmic axes, which slopes have the two curves? And for small $D$?
+# **Predict.** On logarithmic axes, what slopes do the two curves have? And for small $D$?
 
 
 # %%
@@ -717,9 +741,9 @@ print(
 )
 
 # %% [markdown]
-# **Figure.** Time of one log-determinant against $D$, both axes logarithmic. Elimination climbs steeply towards the dashed line of slope 3. The diagonal
-# stays flat for thousands of variables, where the fixed cost of a call dominates, and then follows the dotted line of slope 1. The printed line
-# puts it in terms of one small color image. And this is per example, per layer, per training step, before the cost of making
+# **Figure.** Time of one log-determinant against $D$, both axes logarithmic. Elimination climbs steeply, about as steeply as the dashed line of slope 3. The diagonal
+# stays flat for about a thousand variables, where the fixed cost of a call dominates, and then runs along the dotted line of slope 1. The last printed line
+# says what that means for one small color image. And this is per example, per layer, per training step, before the cost of making
 # the $D \times D$ Jacobian itself: $D$ backward passes.
 #
 # Hence the plan of most flows: **choose maps whose Jacobian is triangular, up to a reordering.**
@@ -843,13 +867,14 @@ check.coupling_log_det_value(coupling_log_det, hidden=1)
 # </details>
 
 # %% [markdown]
-# ## 7 · Permutations: a determinant that is never wrong, only signed
+# ## 7 · Permutations: a determinant of plus or minus one
 #
-# A coupling layer leaves $d$ variables untouched. A second one must move those, so the variables are reordered in between:
+# A coupling layer leaves $d$ variables untouched. A second one must move those, so the variables are reordered in between. `order` lists, for each
+# place $i$ of $x$, which variable of $u$ comes there:
 #
 # $$x_i = u_{\mathrm{order}[i]}, \qquad J = P, \quad P_{ij} = 1 \text{ if } j = \mathrm{order}[i], \text{ else } 0.$$
 #
-# Each row and each column of $P$ holds one 1. Swapping two rows flips the sign of a determinant, and swaps take $P$ to the identity. So $\det P = +1$ for an even number
+# Each row and each column of $P$ holds one 1. Swapping two rows flips the sign of a determinant, and finitely many swaps turn $P$ into the identity. So $\det P = +1$ for an even number
 # of swaps and $-1$ for an odd one. In both cases **$|\det P| = 1$ and $\log|\det P| = 0$**: a permutation moves no volume.
 #
 # **Predict.** Swapping two variables mirrors the plane at its diagonal. Reordering $(1,2,3) \to (2,3,1)$: a mirror image or a rotation of space?
@@ -1041,7 +1066,7 @@ print(f"log_det against central differences: largest error {errors:.1e}")
 
 # %% [markdown]
 # **Figure.** Left: the unit square with a square grid and 600 uniform points. Right: their images in the triangle below the diagonal. Vertical lines stay vertical, since $x_1$ depends on $u_1$ alone;
-# horizontal lines become rays from the origin. The cells change shape and not their area ratio: each is half as large as before, so the points are uniform again, at density 2.
+# horizontal lines become rays from the origin. Each cell changes its shape, and each has half the area it had: so the points are uniform again, at density 2.
 #
 # **Predict.** The order of the variables was a choice. Does starting with $x_2$ give the same map?
 #
@@ -1195,7 +1220,7 @@ check.rosenblatt_batch_shapes(rosenblatt_forward, rosenblatt_inverse, hidden=1)
 #
 # ### The bridge to everything later
 #
-# Replace the uniform base by a Gaussian one: $u_i \sim \mathcal N(0,1)$, then $\Phi(u_i)$ is uniform, with $\Phi$ the distribution function of $\mathcal N(0,1)$. The map $x_i = F_i^{-1}(\Phi(u_i)\mid x_{<i})$ is still
+# Replace the uniform base by a Gaussian one: $u_i \sim \mathcal N(0,1)$, then $\Phi(u_i)$ is uniform, with $\Phi$ the distribution function of $\mathcal N(0,1)$. Write $x_{<i}$ for the variables before the $i$-th. The map $x_i = F_i^{-1}(\Phi(u_i)\mid x_{<i})$ is still
 # triangular and increasing in each $u_i$. Suppose now that $x_1 \sim \mathcal N(0,1)$ and that $x_2$ given $x_1$ is Gaussian with mean $t(x_1)$ and standard deviation $e^{s(x_1)}$. Then
 #
 # $$x_1 = u_1, \qquad x_2 = F_2^{-1}(\Phi(u_2)\mid x_1) = e^{s(x_1)}\,u_2 + t(x_1):$$
@@ -1234,30 +1259,31 @@ print(
     f"density by change of variables against the product of conditionals: {(by_flow - banana_log_prob(x_coupling)).abs().max():.1e}"
 )
 
-fig, axes = plt.subplots(1, 2, figsize=(9, 4))
+fig, axes = plt.subplots(1, 2, figsize=(8, 5.2), sharey=True)
 plotting.plot_warped_grid(
     axes[0],
     banana,
-    extent=(-2.2, 2.2, -2.2, 2.2),
-    lines=15,
+    extent=(-2.0, 2.0, -2.0, 2.0),
+    lines=9,
     title="a square grid under the map",
     xlabel="$x_1$",
     ylabel="$x_2$",
 )
-extent = (-2.8, 2.8, -2.8, 6.0)
+extent = (-2.5, 2.5, -2.2, 4.6)
+axes[0].set(xlim=extent[:2], ylim=extent[2:])
 plotting.plot_density(
     axes[1],
     banana_log_prob,
     extent,
     title="the density it makes of a Gaussian",
     xlabel="$x_1$",
-    ylabel="$x_2$",
+    ylabel="",
 )
 plt.show()
 
 # %% [markdown]
-# **Figure.** Left: a square grid under a coupling layer by hand. Vertical lines stay vertical and are shifted and stretched along themselves; horizontal lines bend nearly into parabolas. Right: the density that results from
-# a Gaussian base, a crescent, brightest along $x_2 = x_1^2 - 1$. Both printed differences are rounding.
+# **Figure.** Both panels show the same window. Left: a square grid, four units wide, under a coupling layer by hand. Vertical lines stay vertical and are shifted and stretched along themselves; horizontal lines bend nearly
+# into parabolas. Right: the density that results from a Gaussian base, a crescent, brightest along $x_2 = x_1^2 - 1$. Both printed differences are rounding.
 #
 # Three families of flows are now in sight, all triangular:
 #

@@ -11,10 +11,11 @@
 # - train a RealNVP on two moons and say how many nats it is away from the exact density;
 # - tell from measurements which property a broken layer breaks, and write the test that finds it.
 #
-# **Time:** about 60 minutes of reading, 100 minutes of exercises.
+# **Time:** about 60 minutes of reading, 105 minutes of exercises.
 # **Needs:** notebooks 1 and 2 (change of variables, triangular determinants), PyTorch modules.
 
 # %%
+import itertools
 import math
 import os
 
@@ -28,7 +29,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 import flowlib
 from autograder_tests import clinic
 from autograder_tests.checks import masked_coupling as check
-from flowlib import data, plotting, symbolic, verify
+from flowlib import data, interactive, plotting, symbolic, verify
 
 plotting.style()
 torch.set_num_threads(1)
@@ -71,8 +72,8 @@ print(type(p_u).__name__, "| batch shape", tuple(p_u.batch_shape), "| event shap
 # A distribution splits its shape in two. The **event shape** is the shape of one draw: here `(2,)`, one point of the
 # plane. The **batch shape** counts separate distributions: here `()`, a single one. `log_prob` gives one number per event.
 #
-# **Predict.** `Normal(torch.zeros(2), torch.ones(2))` looks like the same thing. What shape has its `log_prob` of five
-# points, a tensor of shape `(5, 2)`?
+# **Predict.** `Normal(torch.zeros(2), torch.ones(2))` looks like the same thing. Give it five points, a tensor of shape
+# `(5, 2)`. What shape does `log_prob` return?
 
 # %%
 five_points = torch.randn(5, 2)
@@ -89,8 +90,8 @@ print(
 
 # %% [markdown]
 # `Independent(…, 1)` declares the last batch axis to be part of the event, and sums the log-densities over it. Forget it,
-# and a later sum adds a log-determinant of shape `(5,)` to a tensor of shape `(5, 2)`: an error if you are lucky, and a
-# log-determinant counted twice if the shapes happen to broadcast.
+# and a later sum adds a log-determinant of shape `(5,)` to a tensor of shape `(5, 2)`. You are lucky when that is an error. With a batch
+# of two points the shapes happen to fit, and numbers are added that do not belong together.
 #
 # The second thing to know is the difference between `sample` and `rsample`. Both draw. `rsample` draws as
 # $u = \mu + \sigma\epsilon$ with $\epsilon \sim \mathcal N(0,1)$, so that the draw has a gradient with respect to $\mu$ and
@@ -233,12 +234,13 @@ check.additive_formula(AdditiveCouplingLayer, hidden=1)
 # ## 3 · NICE learns which directions matter
 #
 # Additive layers, however many, keep volume: $\log|\det J| = 0$ for the whole flow. Then the density at $x$ equals the base
-# density at $u$, and no region can be made denser than the base's peak. NICE repairs this with one diagonal layer at the end:
+# density at $u$, and no region can be made denser than the base's peak. NICE repairs this with one diagonal layer next to the base:
 #
 # $$x_i = e^{a_i} u_i, \qquad J = \operatorname{diag}(e^{a_1},\dots,e^{a_D}), \qquad \log|\det J| = \sum_{i=1}^D a_i ,$$
 #
 # with one learnable log-scale $a_i$ per variable. The exponential keeps the scale positive whatever the optimizer does to $a_i$.
-# A large $a_i$ says: the data spread widely in this direction. A very negative one says: hardly at all.
+# A large $a_i$ says: what the later layers make of this variable varies much in the data. A very negative one says: hardly at all.
+# (The paper calls it the *last* layer. Its arrow points from data to base.)
 #
 # **Predict.** The log-determinant does not depend on $u$. What shape must it have all the same?
 #
@@ -341,6 +343,25 @@ assert sp.simplify(J.det() - sp.exp(s)) == 0
 J
 
 # %% [markdown]
+# Look at one layer of two variables before you write it. The kept variable is called $k$; $s$ and $t$ are functions of $k$ that you choose.
+#
+# **Predict.** The mask is $(1, 0)$ and $s$ grows with $k$. What becomes of the vertical lines of a square grid? On which of the point's two coordinates does the log-determinant depend?
+#
+# <details><summary>Answer</summary>
+#
+# A vertical line has one value of $u_1$, and that is kept: the line stays where it is. Its points spread by one common factor $e^{s}$ and slide by one common $t$, more to the right than to the left. The
+# log-determinant is $s(u_1)$: it depends on the kept coordinate alone.
+# </details>
+
+# %%
+interactive.masked_coupling()
+
+# %% [markdown]
+# **Figure.** Interactive. Left: a square grid and a point in the base. Right: their images. With mask $(1, 0)$ the vertical lines stay vertical and in place, and the horizontal ones bend; with $(0, 1)$ it is the other way round.
+# The layer's log-determinant agrees with the logarithm of how much a small square around the point grows. *Undo* shows a third panel: the inverse, computed from $x$ alone, gives the square grid back, whatever wave you
+# have put into $t$. Nobody had to invert that wave.
+
+# %% [markdown]
 # **Where to put the mask.** Two ways of writing the forward map agree on paper:
 #
 # $$(1-b)\odot(u \odot e^{s} + t) \qquad\text{and}\qquad (1-b)\odot(u \odot e^{(1-b)\odot s} + t).$$
@@ -348,7 +369,7 @@ J
 # **Predict.** The network gives $s_1 = 800$ on a *kept* variable. What do the two give in float64?
 
 # %%
-b, s_raw, u_example = torch.tensor([1.0, 0.0]), torch.tensor([800.0, 0.5]), torch.tensor([0.3, -0.2])
+b, s_raw, u_example = torch.tensor([[1.0, 0.0], [800.0, 0.5], [0.3, -0.2]], dtype=torch.float64)
 outside = b * u_example + (1 - b) * (u_example * s_raw.exp())
 inside = b * u_example + (1 - b) * (u_example * ((1 - b) * s_raw).exp())
 print("mask outside the exponential only:", outside.tolist())
@@ -481,17 +502,17 @@ nets = [flowlib.mlp([2, 24, 2], activation=nn.Tanh) for _ in range(4)]
 with torch.no_grad():
     for net in nets:
         for parameter in net.parameters():
-            parameter.mul_(2.5)
+            parameter.mul_(2.0)
 one_layer = flowlib.MaskedCouplingLayer(nets[0], nets[1], masks[0])
 two_layers = flowlib.Flow(base, [one_layer, flowlib.MaskedCouplingLayer(nets[2], nets[3], masks[1])])
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.4))
-plotting.plot_warped_grid(
-    axes[0], flowlib.Flow(base, []), title="base: a square grid", xlabel="$u_1$", ylabel="$u_2$"
-)
-plotting.plot_warped_grid(axes[1], one_layer, title="after mask (1, 0)", xlabel="$x_1$", ylabel="$x_2$")
-plotting.plot_warped_grid(
-    axes[2], two_layers, title="after masks (1, 0), (0, 1)", xlabel="$x_1$", ylabel="$x_2$"
-)
+figure, axes = plt.subplots(1, 3, figsize=(10, 4), sharex=True, sharey=True)
+for ax, layer, title, letter in (
+    (axes[0], flowlib.Flow(base, []), "base: a square grid", "u"),
+    (axes[1], one_layer, "after mask (1, 0)", "x"),
+    (axes[2], two_layers, "after masks (1, 0), (0, 1)", "x"),
+):
+    names = {"xlabel": f"${letter}_1$", "ylabel": f"${letter}_2$"}
+    plotting.plot_warped_grid(ax, layer, extent=(-2, 2, -2, 2), lines=17, title=title, **names)
 plt.show()
 
 # %% [markdown]
@@ -542,8 +563,10 @@ check.masks_reject_one_dimension(alternating_masks, hidden=1)
 #
 # ### A bad mask, and what never moves
 #
-# What happens when every layer has the same mask? Let us train such a flow on two moons and look. **Predict**: which marginal will be
-# right, and what will the other one look like?
+# What happens when every layer has the same mask? Let us train such a flow on two moons, two interleaved half circles, and look. The layers are
+# `flowlib.AffineCoupling`: yours, with one network for $s$ and $t$ together and a bound on $|s|$.
+#
+# **Predict.** The mask is $(1, 0)$ in all eight layers. How will $x_1$ be distributed? And $x_2$, where $x_1$ has a given value?
 
 # %%
 train, held_out = data.two_moons(4000, seed=0), data.two_moons(2000, seed=1)
@@ -565,7 +588,7 @@ for flow in (same_mask, alternating):
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharex=True, sharey=True)
-extent = data.TARGETS["two_moons"].extent
+extent = (-3.0, 3.0, -1.6, 2.0)  # wide enough for a standard normal x1
 plotting.plot_samples(axes[0], held_out, extent=extent, title="data", xlabel="$x_1$", ylabel="$x_2$")
 for ax, flow, title in (
     (axes[1], same_mask, "always mask (1, 0)"),
@@ -587,8 +610,9 @@ print(f"data:      x1 has mean {held_out[:, 0].mean():.2f}, standard deviation {
 
 # %% [markdown]
 # **Figure.** Left: data, two interleaved half circles. Middle: a flow whose eight layers all have mask (1, 0). Its samples follow a
-# band that bends with $x_1$, yet $x_1$ itself is still standard normal: samples run far out to both sides of the moons. Right: the same
-# flow with alternating masks shows two moons. Depth does not help a variable that no layer moves; the price in nats stands above each panel.
+# band that bends with $x_1$, yet $x_1$ itself is still standard normal: samples run far out to both sides of the moons. And for a given $x_1$
+# the band is one Gaussian in $x_2$, shifted and scaled eight times, where the data have two pieces. Right: the same flow with alternating
+# masks shows two moons. Depth does not help a variable that no layer moves; the price in nats stands above each panel.
 
 # %% [markdown]
 # ## 6 · Stack the layers: a flow
@@ -749,16 +773,46 @@ check.flow_batch_shapes(Flow, hidden=1)
 #
 # $$\text{excess} = \frac1N\sum_{n=1}^N \bigl[\log p_{\text{true}}(x_n) - \log p_{\text{flow}}(x_n)\bigr],$$
 #
-# on the same $N$ test points. It estimates $\mathrm{KL}(p_{\text{true}}\,\|\,p_{\text{flow}})$, and is zero only for the truth.
+# on the same $N$ test points, each shape `(D,)`. It estimates the **Kullback-Leibler divergence** of the two densities,
+#
+# $$\mathrm{KL}(p_{\text{true}}\,\|\,p_{\text{flow}}) = \mathbb E_{x \sim p_{\text{true}}}\bigl[\log p_{\text{true}}(x) - \log p_{\text{flow}}(x)\bigr],$$
+#
+# which is never negative, and zero only when the two agree.
 #
 # The recipe: eight affine couplings whose networks have two hidden layers of 128 units; the last layer of each network starts at zero, so that
-# every coupling **starts as the identity**; one fixed affine layer at the end that brings the data's mean and scale; Adam with a cosine schedule; averaged weights.
+# every coupling **starts as the identity**; one fixed affine layer at the end that brings the data's mean and scale; the optimizer Adam, with a
+# step size that falls along a cosine; and at the end not the last weights but an average over the last steps.
 
 # %%
 train, test = data.two_moons(10_000, seed=10), data.two_moons(10_000, seed=11)
 torch.manual_seed(0)
 flow = flowlib.real_nvp(2, 8, hidden=(128, 128), data=train)
-history = flowlib.fit(flow, train, steps=2000, batch_size=512, lr=2e-3, average=0.99, max_steps=MAX_STEPS)
+
+# For a film of the training: the density on a grid, now and then.
+extent = data.TARGETS["two_moons"].extent
+film_grid = torch.cartesian_prod(torch.linspace(*extent[:2], 100), torch.linspace(*extent[2:], 100))
+film_steps, step_numbers, frames = {0, 15, 30, 60, 100, 150, 250, 400, 700, 1200}, itertools.count(), []
+
+
+def filmed_loss(x):
+    """Mean negative log-likelihood, like `fit`'s own; at some steps it takes a picture."""
+    nll, step = -flow.log_prob(x).mean(), next(step_numbers)
+    if step in film_steps:
+        with torch.no_grad():
+            frames.append((f"step {step}", flow.log_prob(film_grid).exp(), nll.item()))
+    return nll
+
+
+history = flowlib.fit(
+    flow,
+    train,
+    loss=filmed_loss,
+    steps=2000,
+    batch_size=512,
+    lr=2e-3,
+    average=0.99,
+    max_steps=MAX_STEPS,
+)
 
 with torch.no_grad():
     excess = data.two_moons_log_prob(test) - flow.log_prob(test)
@@ -786,6 +840,33 @@ plt.show()
 # **Figure.** Three panels over the same window. Left: the exact density, two bright, thin half circles. Middle: the flow's density, nearly
 # the same, except for a faint thread that joins the moons. Right: 3000 samples of the flow; a few lie on the thread. Section 9 explains why
 # the thread cannot vanish.
+#
+# **Predict.** The flow starts as the identity: one round bump. It must become two moons. Does the bump tear first and bend later, or bend first?
+
+# %%
+with torch.no_grad():
+    final_nll = -flow.log_prob(test).mean().item()
+    frames.append(("after training", flow.log_prob(film_grid).exp(), final_nll))
+
+
+def draw(ax, frame):
+    name, density, nll = frame
+    ax.imshow(density.reshape(100, 100).T, origin="lower", extent=extent, vmin=0, vmax=peak)
+    ax.set(title=f"{name}: {nll:.2f} nats", xlabel="$x_1$", ylabel="$x_2$")
+
+
+interactive.film(
+    draw,
+    frames,
+    title="Two moons while training",
+    description="Density of the flow over the plane, bright where it is high.",
+    captions=[f"{name}, {nll:.2f} nats" for name, _, nll in frames],
+    figsize=(6.0, 4.2),
+)
+
+# %% [markdown]
+# **Figure.** A film to step through: the flow's density at some steps of training, with the negative log-likelihood above it (of a batch; in the last picture, of the test set with the averaged weights). First the round bump is pulled into one long band.
+# The band bends into an S, thickest where the moons are. Only then does it thin out between them, and a thread remains. Nothing ever tears. Most of the nats are won in the first few hundred steps.
 #
 # ### How the layers do it
 #
@@ -816,6 +897,23 @@ plt.show()
 # **Figure.** Five snapshots of the same points, from the base's round cloud to the two moons (standardized units). Colors tell the starting
 # angle. The cloud is sheared, stretched and folded step by step; neighboring colors stay neighbors all the way. The map bends space and
 # never cuts it.
+#
+# Now take the flow apart yourself, one layer at a time, and back.
+#
+# **Predict.** Each step moves one variable only. Carry *data* back to the base, through all layers. What does the cloud of base points look like if the flow has learned well? What would be left to see if it had not?
+#
+# <details><summary>Answer</summary>
+#
+# If $x$ has the flow's distribution, then $u = T^{-1}(x)$ is standard normal: a round cloud. Whatever structure is left in $u$, such as a gap, a bulge or a corner, is what the flow has not learned.
+# </details>
+
+# %%
+interactive.composition(flow, test)
+
+# %% [markdown]
+# **Figure.** Interactive. The points of the base, 400 of them, at one stage between base and data; a slider and three buttons choose the stage. Each coupling keeps one variable: its step moves all points along the other axis only, as the line
+# *last layer applied* says. The last step is the fixed affine layer, which moves both. One point is followed: its log-density changes by minus the log-determinant of each layer it passes. The grid, when shown, is folded but never cut. With
+# *data, carried back* the two moons of the last stage become a cloud at the first. It is nearly round.
 
 # %% [markdown]
 # ## 8 · Three more targets, and a fragile seed
@@ -830,11 +928,13 @@ for column, name in enumerate(("eight_gaussians", "rings", "checkerboard")):
     x = target.sample(5000, seed=99)
     with torch.no_grad():
         difference = target.log_prob(x) - trained.log_prob(x)
+    peak = target.log_prob(x).exp().max().item()
     title = name.replace("_", " ")
     plotting.plot_density(
         axes[0, column],
         target.log_prob,
         target.extent,
+        vmax=peak,
         title=f"{title}: exact",
         xlabel="$x_1$",
         ylabel="$x_2$",
@@ -843,6 +943,7 @@ for column, name in enumerate(("eight_gaussians", "rings", "checkerboard")):
         axes[1, column],
         trained.log_prob,
         target.extent,
+        vmax=peak,
         title=f"flow, excess {difference.mean():.2f} nats",
         xlabel="$x_1$",
         ylabel="$x_2$",
@@ -850,8 +951,8 @@ for column, name in enumerate(("eight_gaussians", "rings", "checkerboard")):
 plt.show()
 
 # %% [markdown]
-# **Figure.** Top row: exact densities of eight Gaussians on a circle, of concentric rings, and of a checkerboard. Bottom row: the trained
-# flows. All are recognizable. Eight Gaussians and rings are joined by faint bridges; the checkerboard's sharp edges are blurred. The excess
+# **Figure.** Top row: exact densities of eight Gaussians on a circle, of two concentric rings, and of a checkerboard. Bottom row: the trained
+# flows, in the same colors. All are recognizable. Eight Gaussians and rings are joined by faint bridges; the checkerboard's sharp edges are blurred. The excess
 # above each panel says what that costs.
 #
 # ### One seed is not a result
@@ -890,10 +991,10 @@ plt.show()
 # %% [markdown]
 # ## 9 · A bijection cannot tear space
 #
-# The base is one connected blob. $T$ is continuous with a continuous inverse, so the set where the flow has density is connected, too. Data
-# in two separate pieces can be matched only approximately: some probability must stay on a **bridge** between them. Let us measure it. The target
-# is an equal mixture of two Gaussians at $(\pm 2, 0)$ with standard deviation 0.3. Between them, in the band $|x_1| < 1$, the truth has
-# almost no probability.
+# The base is one connected blob. $T$ is continuous with a continuous inverse, so the set where the flow has density is connected, too (Cornish
+# et al. 2020 say what follows from that). Data in two separate pieces can be matched only approximately: some probability must stay on a
+# **bridge** between them. Let us measure it. The target is an equal mixture of two Gaussians at $(\pm 2, 0)$ with standard deviation 0.3. Between
+# them, in the band $|x_1| < 1$, the truth has almost no probability.
 
 # %%
 two_blobs = flowlib.MixtureOfGaussians.from_components(torch.tensor([[-2.0, 0.0], [2.0, 0.0]]), 0.3)
@@ -1099,7 +1200,8 @@ check.property_test_sees_log_dets_that_cancel(is_valid_layer, hidden=1)
 # - Round trip, forward log-det and inverse log-det are three separate properties. Test each against something independent of the code.
 #
 # **Common mistakes**: the log-det counts kept variables · the inverse unscales before it subtracts · the networks see everything · `dim=1` for `dim=-1` ·
-# layers in a plain list · `log_prob` through `forward` · $e^s$ forgotten · comparing two log-dets with each other instead of with the Jacobian.
+# layers in a plain list · `log_prob` through `forward` · $e^s$ forgotten · masks reversed instead of complemented · comparing two log-dets with each
+# other instead of with the Jacobian.
 #
 # ## References
 #

@@ -62,8 +62,8 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # %% [markdown]
 # ## 1 · From an autoencoder to a distribution
 #
-# An autoencoder squeezes $x$ through a code $z = e(x)$ of $M$ numbers and asks a decoder to restore it. It is
-# trained on reconstruction alone. Let us train one on 8×8 digits, every pixel black or white, with $M = 2$.
+# An **autoencoder** squeezes $x$ through a code $z = e(x)$ of $M$ numbers, where $e$ is a network, and asks a decoder to restore $x$.
+# It is trained on reconstruction alone. Let us train one on 8×8 digits, every pixel black or white, with $M = 2$.
 
 # %%
 train, validation, test = data.load_digits_split(binarize=8)
@@ -84,7 +84,7 @@ class AutoEncoder(nn.Module):
 
 torch.manual_seed(0)
 autoencoder = AutoEncoder()
-flowlib.fit(
+history = flowlib.fit(
     autoencoder,
     train.images,
     validation=validation.images,
@@ -144,6 +144,10 @@ print(f"standard deviations of the codes: {codes.std(0)[0]:.1f} and {codes.std(0
 # = \underbrace{\mathbb E_q[\log p(x\mid z)]}_{\text{reconstruction}}
 # - \underbrace{\mathrm{KL}\bigl(q(z\mid x)\,\|\,p(z)\bigr)}_{\text{price of a code}} .$$
 #
+# The last term is a **Kullback-Leibler divergence**. For two densities $q$ and $p$,
+# $\mathrm{KL}(q\,\|\,p) = \mathbb E_q[\log q(z) - \log p(z)]$. It is never negative, it is zero only when the two agree, and its two
+# arguments may not be exchanged.
+#
 # **The gap.** Jensen says $\ge$ but not by how much. Bayes' rule does: $p(x\mid z)p(z) = p(z\mid x)p(x)$, hence
 # $w = p(x)\, p(z\mid x)/q(z\mid x)$ and
 #
@@ -182,10 +186,8 @@ print(f"the divergence the other way round would be {reversed_gap:.6f}: not the 
 #
 # Difficulty 2/5 (an integral) · about 10 minutes · 2 points
 #
-# For Gaussians the divergence in the ELBO has a closed form. Give it in one dimension as a sympy expression of the
-# four arguments, for $q = \mathcal N(\text{mean}_q, \text{std}_q^2)$ and $p = \mathcal N(\text{mean}_p, \text{std}_p^2)$:
-#
-# $$\mathrm{KL}(q\,\|\,p) = \mathbb E_q[\log q(z) - \log p(z)] .$$
+# For Gaussians the divergence in the ELBO has a closed form. Give $\mathrm{KL}(q\,\|\,p)$ in one dimension as a sympy expression of the
+# four arguments, for $q = \mathcal N(\text{mean}_q, \text{std}_q^2)$ and $p = \mathcal N(\text{mean}_p, \text{std}_p^2)$.
 
 
 # %% solution="gaussian_kl"
@@ -430,7 +432,7 @@ check.elbo_batch_shapes(elbo, hidden=1)
 # ## 4 · A VAE that can be solved
 #
 # The checks above compared you with an exact $\log p(x)$. Where did it come from? From a VAE whose networks are
-# straight lines. With $W$ of shape `(D, M)`, $b$ of shape `(D,)` and a number $\sigma > 0$,
+# straight lines. With $W$ of shape `(D, M)`, $b$ of shape `(D,)`, a number $\sigma > 0$, and identity matrices $I_M$ and $I_D$,
 #
 # $$p(z) = \mathcal N(0, I_M), \qquad p(x\mid z) = \mathcal N(Wz + b,\ \sigma^2 I_D).$$
 #
@@ -440,13 +442,14 @@ check.elbo_batch_shapes(elbo, hidden=1)
 #
 # and so is the posterior. Collect what depends on $z$ in $\log p(x\mid z) + \log p(z)$:
 #
-# $$-\frac{|x - b - Wz|^2}{2\sigma^2} - \frac{|z|^2}{2}
-# = -\frac12\, z^\top\underbrace{\Bigl(I + \frac{W^\top W}{\sigma^2}\Bigr)}_{\text{precision } S^{-1}}z
+# $$-\frac{\lVert x - b - Wz\rVert^2}{2\sigma^2} - \frac{\lVert z\rVert^2}{2}
+# = -\frac12\, z^\top\underbrace{\Bigl(I_M + \frac{W^\top W}{\sigma^2}\Bigr)}_{\text{precision } \Sigma^{-1}}z
 # \;+\; z^\top \frac{W^\top(x-b)}{\sigma^2} + \text{const}.$$
 #
-# A Gaussian $\mathcal N(m, S)$ has the exponent $-\tfrac12 z^\top S^{-1} z + z^\top S^{-1} m + \text{const}$. Compare the
-# two: the quadratic term gives $S$, the linear term gives $m$. Here is the case $D = 2$, $M = 1$ by machine. We divide
-# the joint density by the candidate posterior; if the candidate is right, $z$ must drop out:
+# A Gaussian $\mathcal N(m, \Sigma)$ with mean $m$, shape `(M,)`, and covariance $\Sigma$, shape `(M, M)`, has the exponent
+# $-\tfrac12 z^\top \Sigma^{-1} z + z^\top \Sigma^{-1} m + \text{const}$. Compare the two: the quadratic term gives $\Sigma$, the linear
+# term gives $m$. Here is the case $D = 2$, $M = 1$ by machine. We divide the joint density by the candidate posterior; if the candidate
+# is right, $z$ must drop out:
 
 # %%
 x1, x2, z, w1, w2, b1, b2 = sp.symbols("x1 x2 z w1 w2 b1 b2", real=True)
@@ -457,12 +460,12 @@ def log_normal(value, mean, variance):
     return -((value - mean) ** 2) / (2 * variance) - sp.log(2 * sp.pi * variance) / 2
 
 
-S_posterior = 1 / (1 + (w1**2 + w2**2) / sigma**2)
-m_posterior = S_posterior * (w1 * (x1 - b1) + w2 * (x2 - b2)) / sigma**2
+variance = 1 / (1 + (w1**2 + w2**2) / sigma**2)
+m_posterior = variance * (w1 * (x1 - b1) + w2 * (x2 - b2)) / sigma**2
 log_joint = (
     log_normal(x1, w1 * z + b1, sigma**2) + log_normal(x2, w2 * z + b2, sigma**2) + log_normal(z, 0, 1)
 )
-log_weight = log_joint - log_normal(z, m_posterior, S_posterior)
+log_weight = log_joint - log_normal(z, m_posterior, variance)
 print("d log w / dz =", sp.simplify(sp.diff(log_weight, z)))
 
 C = sp.Matrix([w1, w2]) * sp.Matrix([[w1, w2]]) + sigma**2 * sp.eye(2)
@@ -477,8 +480,8 @@ assert sp.simplify(sp.diff(log_weight, z)) == 0
 #
 # Difficulty 3/5 (complete the square) · about 10 minutes · 2 points
 #
-# For any $D$ and $M$. One covariance serves all examples: it does not depend on $x$. Why would you not have guessed
-# that of a VAE with curved networks?
+# Write the posterior's mean and covariance for any $D$ and $M$. One covariance serves all examples, because $\Sigma$ does not depend on $x$.
+# (With curved networks it would.)
 
 
 # %% solution="exact_posterior"
@@ -497,7 +500,7 @@ def exact_posterior(x, W, b, sigma):
     ### BEGIN SOLUTION
     precision = torch.eye(W.shape[1], dtype=W.dtype) + W.T @ W / sigma**2
     covariance = torch.linalg.inv(precision)
-    mean = (x - b) @ W @ covariance / sigma**2  # row vectors: (S Wᵀ d)ᵀ = dᵀ W S, because S is symmetric
+    mean = (x - b) @ W @ covariance / sigma**2  # row vectors: (Σ Wᵀ d)ᵀ = dᵀ W Σ, because Σ is symmetric
     return mean, covariance
     ### END SOLUTION
 
@@ -517,7 +520,7 @@ check.posterior_mean_is_exact(exact_posterior, hidden=1)
 # %% [markdown]
 # <details><summary>Help: shapes do not fit</summary>
 #
-# Formulas write columns, tensors hold examples as rows. $S W^\top d$ for one column $d$ becomes `d @ W @ S` for rows.
+# Formulas write columns, tensors hold examples as rows. $\Sigma W^\top d$ for one column $d$ becomes `d @ W @ covariance` for rows.
 # </details>
 # <details><summary>Help: the covariance is too large in some direction</summary>
 #
@@ -543,18 +546,21 @@ prior = flowlib.GaussianPrior(M).double()
 evidence_covariance = W @ W.T + sigma_x**2 * torch.eye(D, dtype=torch.float64)
 log_evidence = torch.distributions.MultivariateNormal(b, evidence_covariance).log_prob(x_one)
 
-S_z = torch.linalg.inv(torch.eye(M, dtype=torch.float64) + W.T @ W / sigma_x**2)
-m_z = (x_one - b) @ W @ S_z / sigma_x**2
+covariance = torch.linalg.inv(torch.eye(M, dtype=torch.float64) + W.T @ W / sigma_x**2)
+
+
+def exact_mean(x):
+    return (x - b) @ W @ covariance / sigma_x**2
 
 
 def exact_encoder(x):
-    return torch.distributions.MultivariateNormal((x - b) @ W @ S_z / sigma_x**2, S_z)
+    return torch.distributions.MultivariateNormal(exact_mean(x), covariance)
 
 
 def inexact_encoder(x):
     """The mean one standard deviation off in each latent, and no correlations."""
-    std = S_z.diagonal().sqrt()
-    return Independent(Normal((x - b) @ W @ S_z / sigma_x**2 + std, std.expand(*x.shape[:-1], M)), 1)
+    std = covariance.diagonal().sqrt()
+    return Independent(Normal(exact_mean(x) + std, std.expand(*x.shape[:-1], M)), 1)
 
 
 with torch.no_grad():
@@ -579,14 +585,14 @@ with torch.no_grad():
 # $$\underbrace{\frac1S\sum_{s=1}^S \log w_s}_{\text{mean outside: ELBO}} \qquad\qquad
 # \underbrace{\log\frac1S\sum_{s=1}^S w_s}_{\text{mean inside: IWAE}} .$$
 #
-# The right one is the importance-weighted bound $\mathcal L_S$ (Burda, Grosse & Salakhutdinov 2015). By Jensen it is a lower
-# bound in expectation, too: the mean inside has expectation $p(x)$, whatever $S$. With more samples that mean fluctuates less,
-# and Jensen takes less:
+# The right one is the importance-weighted bound $\mathcal L_S$ (Burda, Grosse & Salakhutdinov 2015), named IWAE after the paper's
+# importance-weighted autoencoder. By Jensen it is a lower bound in expectation, too: the mean inside has expectation $p(x)$, whatever $S$.
+# With more samples that mean fluctuates less, and the logarithm costs less. The paper proves that the bound never gets worse:
 #
 # $$\mathcal L = \mathbb E[\mathcal L_1] \le \mathbb E[\mathcal L_2] \le \dots \le \log p(x), \qquad
 # \log p(x) - \mathbb E[\mathcal L_S] \approx \frac{1}{2S}\,\frac{\operatorname{Var}_q(w)}{p(x)^2} .$$
 #
-# The approximation is a Taylor expansion of the logarithm around $p(x)$, good once $S$ is well above the relative variance.
+# The approximation is a Taylor expansion of the logarithm around $p(x)$, good once $S$ is well above $\operatorname{Var}_q(w)/p(x)^2$.
 #
 # **Predict.** What do more samples do to the *ELBO*?
 #
@@ -665,7 +671,8 @@ for name, factor in (("activations", 1), ("with the copies made by ReLU, dropout
 #
 # Difficulty 4/5 (numerics count) · about 25 minutes · 8 points
 #
-# Decode **at most 100 samples of the batch at a time**. `num_samples` need not be a multiple of your chunk.
+# Estimate $\log p(x)$ of each example by the right-hand formula of this section, the mean **inside** the logarithm. Decode **at most 100
+# samples of the batch at a time**. `num_samples` need not be a multiple of your chunk.
 
 
 # %% solution="importance_weighted_log_likelihood"
@@ -746,9 +753,9 @@ check.iwae_batch_shapes(importance_weighted_log_likelihood, hidden=1)
 # %% [markdown]
 # ## 6 · Digits
 #
-# Now the real thing. Pixels are 0 or 1, so the decoder gives a probability for each: $p(x\mid z) = \prod_i
-# \mathrm{Bernoulli}(x_i;\ \pi_i(z))$, and the encoder gives a mean and a log standard deviation for each of the $M$ latents. Both are
-# networks with two hidden layers.
+# Now the real thing. Pixels are 0 or 1, so the decoder gives for each pixel $i$ the probability $\pi_i(z)$ that it is 1:
+# $p(x\mid z) = \prod_i \mathrm{Bernoulli}(x_i;\ \pi_i(z))$. The encoder gives a mean and a log standard deviation for each of the $M$
+# latents. Both are networks with two hidden layers.
 #
 # ### Exercise 6 · The model as a module
 #
@@ -872,14 +879,18 @@ print(f"pixels independent, no latent:  {independent.mean():.2f} nats per image"
 print(f"VAE, ELBO with 100 samples:     {test_elbo.mean():.2f}")
 print(f"VAE, IWAE with 1000 samples:    {test_iwae.mean():.2f}")
 print(f"KL(q || prior), price of a code: {kl.mean():.2f} nats = {kl.mean() / math.log(2):.1f} bits")
+at_end = sum(history.train_loss[-200:]) / len(history.train_loss[-200:])
+print(
+    f"at the end of training: {at_end:.2f} nats on batches, {history.held_out_loss[-1]:.2f} on validation images"
+)
 figure, ax = plt.subplots(figsize=(6.4, 3.4))
 plotting.plot_history(ax, history, title="Training a VAE with two latents", ylabel="−ELBO (nats per image)")
 plt.show()
 
 # %% [markdown]
 # **Figure.** Minus the ELBO during training: thin line, each batch with dropout; thick line, validation images without. Both fall
-# steeply at first and then slowly. The thick line runs through the middle of the thin one to the end: images that were not trained on
-# cost no more than those that were, so nothing has been memorized.
+# steeply at first and then slowly. The thick line runs inside the band of the thin one to the end, close to its middle: images that were not
+# trained on cost hardly more than those that were, so little has been memorized. The last printed line says how much.
 #
 # The printed comparison says what two latents are worth: many nats per image against independent pixels, for a code of a few bits.
 
@@ -927,10 +938,8 @@ plotting.plot_latent(
 )
 circle = plt.Circle((0, 0), 2, fill=False, color=plotting.PALETTE["black"], linewidth=2)
 axes[0].add_patch(circle)
-plotting.plot_image_grid(
-    decoded, columns=14, vmax=1, ax=axes[1], title="decoder means on a lattice of latents"
-)
-axes[1].set_title("decoder means; $z_1$ grows to the right, $z_2$ upward")
+title = "decoder means; $z_1$ grows to the right, $z_2$ upward"
+plotting.plot_image_grid(decoded, columns=14, vmax=1, ax=axes[1], title=title)
 plt.show()
 
 # %% [markdown]
@@ -945,7 +954,7 @@ plt.show()
 # ## 7 · A VAE's $p(x)$: defined, and out of reach
 #
 # One reads that "a VAE does not define a useful $p(x)$". Prior and decoder define it by an integral, as exactly as any density is
-# defined. With two latents and a fine grid we can even *do* the integral. On a lattice of points $z_k$ with spacing $h$,
+# defined. With two latents and a fine grid we can even *do* the integral. On a square lattice of points $z_k$ in the plane, a distance $h$ apart,
 #
 # $$p(x) = \int p(x\mid z)\,p(z)\,dz \approx h^2 \sum_k p(x\mid z_k)\,p(z_k) .$$
 #
@@ -1047,9 +1056,9 @@ for latents in (2, 3, 8, 16):
 # (ELBO, IWAE) whose gap is known only where the answer is. A flow trades the other way: exact density at once, at the price of a
 # bijection with as many latents as data.
 #
-# Two gaps are worth telling apart (Cremer, Li & Duvenaud 2018). The **approximation gap** remains even for the best Gaussian of *this* $x$.
-# The **amortization gap** comes on top, because one network has to guess $q$ for all $x$. A flow as posterior attacks the first; a flow as
-# prior, in the next notebook, changes the model itself.
+# The gap $\log p(x) - \mathcal L$ has two parts (Cremer, Li & Duvenaud 2018). The **approximation gap** remains even for the best Gaussian
+# of *this* $x$. The **amortization gap** comes on top, because one network has to guess $q$ for all $x$. A flow as posterior attacks the
+# first (notebook 8). A flow as prior, in the next notebook, changes the model itself.
 
 # %% [markdown]
 # ### Exercise 7 · Find the errors

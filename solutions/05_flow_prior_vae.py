@@ -18,10 +18,8 @@
 # **Needs:** notebooks 3 and 4 (flows, modules that return distributions, the ELBO).
 
 # %%
-import json
 import math
 import os
-from importlib import resources
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,7 +37,7 @@ from torch.distributions import (
 
 import flowlib
 from autograder_tests.checks import flow_prior_vae as check
-from flowlib import data, plotting, symbolic, verify
+from flowlib import data, interactive, plotting, symbolic, verify
 from flowlib.linear import Affine
 
 plotting.style()
@@ -70,8 +68,8 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # %% [markdown]
 # ## 1 · Where the codes are
 #
-# We train a small VAE, $M = 2$, on binarized digits, with the usual prior $N(0, I)$. The function below serves for
-# the whole notebook: encoder and decoder start from the seed alone, so that two priors with one seed start from the
+# We train a small VAE, $M = 2$, on binarized digits, with the usual prior $\mathcal N(0, I)$. The function below serves
+# for the whole notebook: encoder and decoder start from the seed alone, so that two priors with one seed start from the
 # same networks.
 
 # %%
@@ -189,7 +187,7 @@ z_p = standard_2d.prior().sample((3000,))
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
 box = (-4.0, 4.0, -4.0, 4.0)
-labels = {"xlabel": "$z_0$", "ylabel": "$z_1$"}
+labels = {"xlabel": "$z_1$", "ylabel": "$z_2$"}
 plotting.plot_samples(axes[0], z_p, extent=box, title="3000 draws from the prior", **labels)
 plotting.plot_samples(
     axes[1],
@@ -223,8 +221,8 @@ plt.show()
 #
 # $$\log q(z) = \log \frac1N\sum_{i=1}^N q(z \mid x_i).$$
 #
-# z is `(S, M)`, x is `(N, D)`, the result `(S,)`. Far from all codes every $q(z \mid x_i)$ underflows to 0; the
-# logarithm of the sum must be right all the same.
+# Write it for $S$ points at once: z is `(S, M)`, x is `(N, D)`, the result `(S,)`. Far from all codes every
+# $q(z \mid x_i)$ underflows to 0; the logarithm of the sum must be right all the same.
 
 
 # %% solution="aggregate_posterior_log_prob"
@@ -280,6 +278,24 @@ def holes(vae, n=3000):
 
 
 # %% [markdown]
+# What is in a hole? Go and look, in the latent plane of the VAE above.
+#
+# **Predict.** Move from one clump of codes to the next, through a thin place. Does the decoder jump from digit to digit, or does it blend?
+#
+# <details><summary>Answer</summary>
+#
+# It blends. The decoder is a continuous function of $z$, so between a 0 and a 6 stands something that is neither. Nothing in the training asked for a digit there.
+# </details>
+
+# %%
+interactive.latent_space(standard_2d, train.images, train.labels)
+
+# %% [markdown]
+# **Figure.** Interactive. Left: the latent plane, colored where the aggregate posterior has 99 % of its draws, or where the prior has; the codes of training images can be shown as their digits. Right: what the decoder makes of the chosen $z$. Inside a clump it draws a
+# clear digit. On the way to the next one strokes fade in and out, and gray pixels say that the decoder is undecided. Outside the colored region it goes on drawing: a decoder never says that it was not asked there before. Compare the two colored regions. Where the prior's is larger, a draw from the
+# prior lands in a hole.
+
+# %% [markdown]
 # Beside the VAE of the pictures we put a second one, with $M = 8$ and a **linear** decoder: one matrix from code to
 # pixel logits. (It is seed 0 of the first row of the table in section 7.)
 #
@@ -315,8 +331,9 @@ plt.show()
 # %% [markdown]
 # ## 2 · The regularizer is a cross-entropy
 #
-# The ELBO has a reconstruction term and a regularizer. Average the regularizer over the data, and write the
-# divergence out:
+# The ELBO has a reconstruction term and a **regularizer**, the divergence $\mathrm{KL}(q(z \mid x)\,\|\,p(z))$. Average
+# the regularizer over the data, and write the divergence out. With the **entropy** $\mathrm H[q] = -\mathbb E_q[\log q(z)]$
+# of a density,
 #
 # $$\frac1N\sum_i \mathrm{KL}\bigl(q(z \mid x_i)\,\|\,p(z)\bigr)
 # = \underbrace{-\frac1N\sum_i\mathbb E_{q(z \mid x_i)}[\log p(z)]}_{\text{first}} \;-\;
@@ -332,9 +349,9 @@ plt.show()
 #
 # Difficulty 3/5 (two expectations) · about 15 minutes · 4 points
 #
-# One latent variable, $M = 1$; posteriors $N(m_i, s_i^2)$, $i = 1, \dots, N$; prior $N(0, 1)$. Give the cross-entropy
-# and the mean entropy as sympy expressions, in nats. `means` and `stds` are lists of $N$ symbols; $N$ may be any
-# number.
+# One latent variable, $M = 1$; posteriors $\mathcal N(m_i, s_i^2)$, $i = 1, \dots, N$; prior $\mathcal N(0, 1)$. Give the
+# cross-entropy and the mean entropy as sympy expressions, in nats. `means` and `stds` are lists of $N$ symbols; $N$ may
+# be any number.
 
 
 # %% solution="regularizer_terms"
@@ -373,7 +390,7 @@ check.mean_entropy_of_the_posteriors(regularizer_terms, hidden=1)
 # </details>
 # <details><summary>Help: the expectation of a square</summary>
 #
-# Under $N(m, s^2)$: variance plus mean squared. Under a mixture: the mean of that over the components.
+# Under $\mathcal N(m, s^2)$: variance plus mean squared. Under a mixture: the mean of that over the components.
 # </details>
 # <details><summary>Help: the entropy</summary>
 #
@@ -426,12 +443,14 @@ assert abs(mean_kl - (cross_entropy - mean_entropy)) < 0.05
 #
 # Difficulty 1/5 (warm-up) · about 5 minutes · 4 points
 #
-# $p(z) = N(0, I)$ over $M$ variables. Register what must move with the module: constants as buffers.
+# $p(z) = \mathcal N(0, I)$ over $M$ variables. Register what must move with the module: constants as buffers. Calling a
+# module runs its `forward`, which here returns the distribution. (A prior's `forward` is no map, and has no direction. A
+# flow's still goes from base to $z$.)
 
 
 # %% solution="GaussianPrior"
 class GaussianPrior(nn.Module):
-    """The standard normal prior; `prior()` has event shape `(M,)` and batch shape `()`."""
+    """The standard normal prior over M variables; `prior()` has event shape `(M,)` and batch shape `()`."""
 
     def __init__(self, M):
         super().__init__()
@@ -441,6 +460,7 @@ class GaussianPrior(nn.Module):
         ### END SOLUTION
 
     def forward(self):
+        """The prior as a distribution."""
         ### BEGIN SOLUTION
         return Independent(Normal(self.mean, self.std), 1)
         ### END SOLUTION
@@ -481,18 +501,19 @@ check.gaussian_prior_shapes(GaussianPrior, hidden=1)
 #
 # Difficulty 3/5 (one axis order to get right) · about 15 minutes · 7 points
 #
-# $$p(z) = \sum_{k=1}^K w_k\,N\bigl(z;\, m_k, \operatorname{diag}(s_k)^2\bigr).$$
+# $$p(z) = \sum_{k=1}^K w_k\,\mathcal N\bigl(z;\, m_k, \operatorname{diag}(s_k)^2\bigr).$$
 #
-# Learnable: weights $w$ (positive, sum 1), means `(K, M)`, standard deviations `(K, M)` (positive). A parameter may
-# be any real number, so choose the parameters such that any values are allowed. `MixtureSameFamily(Categorical(...),
-# components)` does the rest: it takes the components along the **last batch axis**.
+# Learnable: weights $w$, shape `(K,)` (positive, sum 1), means $m$, shape `(K, M)`, standard deviations $s$, shape
+# `(K, M)` (positive). Training may give a parameter any real value. So choose parameters for which every real value
+# makes sense. `MixtureSameFamily(Categorical(...), components)` does the rest: it takes the components along the **last
+# batch axis**.
 #
 # How should the means start? Think of the gradients of two components that are equal.
 
 
 # %% solution="MixtureOfGaussiansPrior"
 class MixtureOfGaussiansPrior(nn.Module):
-    """A learnable mixture of K diagonal Gaussians; `prior()` has event shape `(M,)` and batch shape `()`."""
+    """A learnable mixture of K diagonal Gaussians over M variables; `prior()` has event shape `(M,)` and batch shape `()`."""
 
     def __init__(self, M, K):
         super().__init__()
@@ -503,6 +524,7 @@ class MixtureOfGaussiansPrior(nn.Module):
         ### END SOLUTION
 
     def forward(self):
+        """The prior as a distribution, made of the parameters as they are now."""
         ### BEGIN SOLUTION
         components = Independent(Normal(self.means, self.log_stds.exp()), 1)
         return MixtureSameFamily(Categorical(logits=self.logits), components)
@@ -581,7 +603,7 @@ check.mixture_prior_shapes(MixtureOfGaussiansPrior, hidden=1)
 #
 # A well-known set of slides takes this ELBO apart differently. It keeps the log-determinant beside the
 # reconstruction, and says that the rest is the usual regularizer,
-# $-\mathrm{KL}\bigl(q(z \mid x)\,\|\,p_u(T^{-1}(z))\bigr)$. Test it where everything is known: $q = N(0, 1)$ and
+# $-\mathrm{KL}\bigl(q(z \mid x)\,\|\,p_u(T^{-1}(z))\bigr)$. Test it where everything is known: $q = \mathcal N(0, 1)$ and
 # $T(u) = 10u$.
 #
 # **Predict.** What is the smallest value that a KL divergence can have?
@@ -602,18 +624,17 @@ assert abs(right - 1.808) < 1e-3
 assert abs(mass - 10) < 1e-3
 
 # %% [markdown]
-# The "divergence" is negative. No divergence is: Gibbs' inequality needs **two densities**, and $p_u \circ T^{-1}$,
-# as a function of $z$, is none. Its mass is $|\det \partial z/\partial u|$, here 10. The sum of all terms on the
-# slide is right; the name of one of them is wrong, and whoever implements that term by a library's KL of two
-# Gaussians, for "regularization", has a bug.
+# The "divergence" is negative. No divergence is. But that holds for **two densities** alone, and $p_u(T^{-1}(z))$, as a
+# function of $z$, is none. Its mass is $|\det \partial z/\partial u|$, here 10. The sum of all terms on the slide is
+# right; the name of one of them is wrong. Whoever implements that term by a library's KL of two Gaussians has a bug.
 #
 # ### Exercise 6 · The divergence, with the determinant
 #
 # Difficulty 3/5 (careful bookkeeping) · about 15 minutes · 3 points
 #
-# $q = N(m, s^2)$ with $s > 0$. The prior is the density of $z = au + b$, $u \sim N(0, 1)$, $a \ne 0$ of either sign.
-# Give $\mathrm{KL}(q\,\|\,p_z)$ as a sympy expression. For $m = 0$, $s = 1$, $a = 10$, $b = 0$ it must give the right
-# number above.
+# $q = \mathcal N(m, s^2)$ with $s > 0$. The prior $p_z$ is the density of $z = au + b$, $u \sim \mathcal N(0, 1)$,
+# $a \ne 0$ of either sign. Give $\mathrm{KL}(q\,\|\,p_z)$ as a sympy expression. For $m = 0$, $s = 1$, $a = 10$, $b = 0$
+# it must give the second number printed above, the divergence from $p(z)$.
 
 
 # %% solution="flow_prior_kl"
@@ -657,12 +678,12 @@ check.kl_with_decreasing_flow(flow_prior_kl, hidden=1)
 #
 # ### Exercise 7 · A divergence below zero
 #
-# Difficulty 3/5 (say why, not that) · about 10 minutes · 3 points · graded by hand
+# Difficulty 3/5 (say why, not that) · about 10 minutes · 3 points, graded by hand
 #
 # A fellow student writes: "the KL term of my flow-prior VAE went below zero, so my posterior must be better than
 # perfect." Explain in four to six sentences what went wrong.
 #
-# *What we look for:* which expression was computed, and that $p_u \circ T^{-1}$ is not a density in $z$ (1 point);
+# *What we look for:* which expression was computed, and that $p_u(T^{-1}(z))$ is not a density in $z$ (1 point);
 # why a negative value is impossible for two densities, with the inequality or the property it uses (1 point); what
 # was left out, in which direction, and what it does to the objective when the flow is free to learn it (1 point).
 
@@ -722,6 +743,7 @@ class FlowPrior(nn.Module):
         ### END SOLUTION
 
     def forward(self):
+        """The prior as a distribution."""
         ### BEGIN SOLUTION
         return FlowDistribution(self.flow)
         ### END SOLUTION
@@ -776,7 +798,7 @@ check.flow_prior_shapes(FlowPrior, hidden=1)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# <details><summary>Help: which sign has the log-determinant?</summary>
+# <details><summary>Help: what sign does the log-determinant have?</summary>
 #
 # `inverse` returns $\log|\det\partial u/\partial z|$. That is the one in the formula: plus.
 # </details>
@@ -849,6 +871,8 @@ print(f"z = 0.64 u in the plane: the density integrates to {wrong_mass:.2f}")
 # ### Exercise 9 · Repair it
 #
 # Difficulty 2/5 (look at the shapes) · about 5 minutes · 2 points
+#
+# Write `log_prob` as it should be. The base is $\mathcal N(0, I)$; z has any shape `(*batch, M)`.
 
 
 # %% solution="repaired_log_prob"
@@ -966,6 +990,10 @@ for name, vae in vaes_2d.items():
 # A *seed* is a split of the data, an initialization and an order of batches, and all priors of a seed share the
 # three.
 #
+# Four models. *linear* has $M = 8$ and the linear decoder of section 1; *linear, longer* is the same, trained for more
+# than three times as many steps with a larger learning rate. *mlp* has $M = 8$ and a decoder with two hidden layers;
+# *mlp, M = 2* has two latents and the same decoder, as the VAEs of sections 1 and 6.
+#
 # Five priors: *standard*, *mixture* and *flow* are trained with the VAE. Two are put into the finished standard VAE:
 # *afterwards* is the flow, fitted to the aggregate posterior with encoder and decoder frozen; *matched* is no more
 # than the Gaussian with the aggregate posterior's mean and covariance.
@@ -1007,9 +1035,7 @@ check.paired_standard_error(paired_difference, hidden=1)
 # </details>
 
 # %%
-results = json.loads(
-    resources.files("flowlib").joinpath("results/vae_priors.json").read_text(encoding="utf-8")
-)
+results = flowlib.load_results("vae_priors")
 summary = results["summary"]
 print(
     "test NLL in nats per image; difference to the standard prior, paired: mean ± standard error over seeds"
@@ -1075,9 +1101,9 @@ plt.show()
 #    and wins more.
 # 3. **A large part of the gain is not about shape.** *Matched* knows nothing of clumps and holes, it is only a shift
 #    and a stretch, and in the first row it brings most of what the flow brings *afterwards*. A linear decoder could
-#    have absorbed a shift in its bias; the standard VAE had not finished doing so. The row *longer* (more steps, larger
-#    learning rate) gives it the time: a better baseline, a smaller gain, and *matched* wins next to nothing. What
-#    mixture and flow still win there, more than a nat, is shape. **Before you praise a prior, train the baseline.**
+#    have absorbed a shift in its bias; the standard VAE had not finished doing so. The rows *linear, longer* give it the
+#    time: a better baseline, a smaller gain, and *matched* wins little. What mixture and flow win there beyond it, about
+#    a nat, is shape. **Before you praise a prior, train the baseline.**
 #    (For the decoders with hidden layers the longer training was not run; the table does not say what would be left.)
 #
 # ### One seed, live
@@ -1133,7 +1159,7 @@ plt.show()
 # %% [markdown]
 # ### Exercise 12 · What does the table allow you to say?
 #
-# Difficulty 4/5 (judgment) · about 15 minutes · 3 points · graded by hand
+# Difficulty 4/5 (judgment) · about 15 minutes · 3 points, graded by hand
 #
 # A colleague with a VAE whose decoder has two hidden layers asks whether to spend a week on a flow prior. Answer in
 # about six sentences, with numbers from the table.
@@ -1184,13 +1210,12 @@ plt.show()
 # | from noise to data | bijection | draw from $p(x \mid z)$ | bijection, then a draw |
 # | $\log p(x)$ | exact | lower bound | lower bound |
 # | latent dimension | $D$ | any $M$ | any $M$ |
-# | discrete data | needs dequantization | directly | directly |
+# | discrete data | must be made continuous first (dequantization, notebook 6) | directly | directly |
 # | density of the latent | fixed base | fixed prior | learned, exact |
 #
 # **Prior or posterior?** With the flow on the posterior, the density of $z \sim q$ is known because one has just made
 # it, and no inverse is needed. With the flow on the prior, the generative model itself becomes richer, at the same
-# cost (Chen et al. 2016): an inverse autoregressive flow on the posterior is equivalent to an autoregressive flow on
-# the prior along the encoder's path, and the latter also makes the decoder's input deeper.
+# cost (Chen et al. 2016). Notebook 8 shows a pair of flows for which the two models are the same, draw by draw.
 
 # %% [markdown]
 # ## Common mistakes
@@ -1224,7 +1249,7 @@ plt.show()
 # - Hoffman, Johnson 2016, *ELBO surgery*, NIPS workshop: the decomposition of the regularizer.
 # - Chen, Kingma, Salimans et al. 2016, *Variational lossy autoencoder*, arXiv:1611.02731: flow on the prior or on the
 #   posterior.
-# - Kingma, Salimans et al. 2016, *Improved variational inference with inverse autoregressive flow*, arXiv:1606.04934.
+# - Kingma, Salimans et al. 2016, *Improving variational inference with inverse autoregressive flow*, arXiv:1606.04934.
 # - Rosca, Lakshminarayanan, Mohamed 2018, *Distribution matching in variational inference*, arXiv:1802.06847: holes,
 #   measured.
 # - Dinh, Sohl-Dickstein, Bengio 2016, *Density estimation using Real NVP*, arXiv:1605.08803.

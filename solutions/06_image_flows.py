@@ -1,18 +1,20 @@
 # %% [markdown]
 # # 6 · Flows of images: dequantization, RealNVP, Glow
 #
-# A flow has a density. An image has integer pixels. Between the two lies a trap that makes any flow look infinitely good, and a
-# cheap way out of it. After that comes what makes flows of images work: neighbors, channels, scales. At the end a flow draws digits,
-# and has to beat a table of numbers to deserve it.
+# A flow has a density. An image has integer pixels. Train the one on the other, and any flow looks infinitely good: a trap. Noise is
+# the cheap way out. Then comes what makes flows of images work: neighbors, channels, scales. At the end a flow draws digits, after it
+# has beaten a table of numbers.
 #
 # **You will be able to**
 # - say why the likelihood of a continuous model on discrete data has no upper limit, and derive the bound that repairs it;
 # - turn nats into bits per dimension, and verify the bound where the exact probability is known;
 # - implement `dequantize`, `bits_per_dim`, `discrete_bound`, `checkerboard_mask`, `Squeeze`, `TwoScales` and `ActNorm`;
-# - explain the invertible 1×1 convolution, and why "latent space" of a flow stands in quotation marks.
+# - explain the invertible 1×1 convolution, and why the "latent space" of a flow stands in quotation marks;
+# - compare flows of images fairly: with a table of pixel frequencies, over several splits, with overfitting in view.
 #
-# **Time:** about 70 minutes of reading, 90 minutes of exercises.
-# **Needs:** notebook 3 (coupling layers, `Flow`), convolutional layers in PyTorch.
+# **Time:** about 70 minutes of reading, 85 minutes of exercises.
+# **Needs:** notebooks 1 and 3 (change of variables, coupling layers, `Flow`), convolutional layers in PyTorch; notebook 4 (ELBO, latent
+# variables) for two remarks.
 
 # %%
 import math
@@ -48,6 +50,7 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # | symbol | shape | meaning |
 # |---|---|---|
 # | $x$ | `(*batch, C, H, W)` or `(*batch, D)` | image: C channels of H×W pixels; $D = C\cdot H\cdot W$ numbers |
+# | $c, h, w$ | | channel, row and column, counted from 0 |
 # | $L$ | | number of levels: a pixel is one of $0, 1, \dots, L-1$ |
 # | $v$ | shape of $x$ | noise, uniform on $[0, 1)$ |
 # | $z = (x+v)/L$ | shape of $x$ | dequantized image, in $[0, 1)^D$ |
@@ -79,13 +82,13 @@ plt.show()
 # Train a flow on them as notebook 3 did on points, by maximum likelihood. **Predict**: how low can the loss go?
 #
 # Look at one pixel first. Level $k$ has probability $P_k$. Let the model put a bump of width $\sigma$ on each level, with the right
-# weights: $p_\sigma(x) = \sum_k P_k\,\mathcal N(x; k, \sigma^2)$. At the data the bump of one's own level alone gives
-# $p_\sigma(k) \ge P_k/(\sigma\sqrt{2\pi})$, so
+# weights: $p_\sigma(x) = \sum_k P_k\,\mathcal N(x; k, \sigma^2)$. At level $k$ the bump of that level alone gives
+# $p_\sigma(k) \ge P_k/(\sigma\sqrt{2\pi})$, and all others add to it. So
 #
 # $$\mathbb E_{k\sim P}[\log p_\sigma(k)] \;\ge\; \sum_k P_k\log P_k \;-\; \log\sigma \;-\; \tfrac12\log 2\pi .$$
 #
 # The first term is minus the entropy of the pixel, a fixed number. The second grows without limit as the bumps get narrower. By machine, for two
-# levels:
+# levels with probabilities $P_0$ and $1 - P_0$:
 
 # %%
 sigma, P0 = sp.symbols("sigma P_0", positive=True)
@@ -97,9 +100,9 @@ for width in (1.0, 0.1, 0.01, 0.001):
     print(f"width {width:<6} at least {float(lower_bound.subs({P0: 0.3, sigma: width})):6.2f} nats a pixel")
 
 # %% [markdown]
-# Such a model has learned nothing about which images are likely. It has learned that pixels are integers. A flow finds the same trick: it needs only to
-# squeeze space. Let us watch it. Both flows below are the same six couplings. One is trained on $x/L$, the other on $(x+v)/L$ with fresh noise $v \in [0, 1)^D$
-# in every batch. The vertical axis is $(-\log p/D + \log L)/\log 2$, the loss in *bits per dimension*; section 2 says why.
+# By making its bumps narrower such a model learns nothing about which images are likely. It learns that pixels are integers. A flow finds the same trick: it needs
+# only to squeeze space around the levels. Let us watch it. Both flows below are the same six couplings. One is trained on $x/L$, the other on $(x+v)/L$ with fresh noise
+# $v \in [0, 1)^D$ in every batch. The vertical axis is $(-\log p/D + \log L)/\log 2$, the loss in *bits per dimension*; section 2 says why.
 
 
 # %%
@@ -139,39 +142,42 @@ for name, bits in curves.items():
 
 # %% [markdown]
 # **Figure.** Loss of two flows over training steps. The flow on dequantized pixels levels off well above zero. The flow on raw pixels falls through
-# zero, the dotted line, and comes to rest only because the learning rate does. No code can store an image in a negative number of bits: that number measures how narrow the bumps are, and nothing
-# else. Nothing warns you, since the samples of both may look alike.
+# zero, the dotted line, and comes to rest only because the learning rate does. No code can store an image in a negative number of bits. That number measures how narrow the bumps are, and nothing
+# else. Nothing warns you: the loss falls, as a loss should.
 
 # %% [markdown]
 # ## 2 · Fill the cells
 #
 # The way out is to say what a density means for discrete data. Give level $x$ of a pixel the cell $[x/L, (x+1)/L)$. An image $x \in \{0,\dots,L-1\}^D$ then owns a
-# little cube of side $1/L$ and volume $L^{-D}$, the cubes fill $[0,1)^D$, and a density $p$ gives the image the probability
+# little cube of side $1/L$ and volume $L^{-D}$. Together the cubes fill $[0,1)^D$. A density $p$ gives the image the probability
 #
 # $$P(x) = \int_{\text{cell of } x} p(z)\,dz .$$
 #
 # These $P(x)$ are honest: they are at least 0 and sum to at most 1. Squeezing a bump within its cell no longer wins anything. The integral is out of
-# reach in 64 dimensions, so bound it. With $v$ uniform on $[0,1)^D$ the integral is the cell's volume times a mean, and the logarithm is concave (Jensen):
+# reach in 64 dimensions, so bound it. With $v$ uniform on $[0,1)^D$ the integral is the cell's volume times the mean of $p$ over the cell. The logarithm is concave, so
+# by Jensen's inequality the logarithm of a mean is at least the mean of the logarithms:
 #
 # $$\log P(x) = \log\Bigl(L^{-D}\,\mathbb E_v\bigl[p\bigl(\tfrac{x+v}{L}\bigr)\bigr]\Bigr)
 # \;\ge\; \mathbb E_v\bigl[\log p\bigl(\tfrac{x+v}{L}\bigr)\bigr] - D\log L .$$
 #
 # The right side is what you maximize when you add fresh uniform noise to every batch: **dequantization** (Theis, van den Oord & Bethge 2015). The noise must
-# fill the *whole* cell. Noise from $-\frac12$ to $\frac12$, as some slides have it, is right as well: the cells are then centered, and equally wide.
+# fill the *whole* cell. Noise from $-\frac12$ to $\frac12$, as some slides have it, would do as well: the cells are then centered on the levels, and equally wide. This
+# notebook keeps to $[0, 1)$, so that rounding down gives the level back.
 #
 # **Predict.** A colleague uses $v \in [0, \frac12)$ "to stay close to the data". The loss gets lower. Why, and by how much at most?
 #
 # <details><summary>Answer</summary>
 #
-# The model may move all of its density into the halves that are used, and double it there: $\log 2$ per dimension is gained without knowing anything more about
-# images, one bit per dimension. $\mathbb E_v[\log p] - D\log L$ is no bound on $\log P(x)$ any more. It is one again after $D \log 2$ has been taken off: the cell that the noise fills has volume $(2L)^{-D}$.
+# The model may move all of its density into the halves that are used, and double it there. That gains $\log 2$ nats per dimension, one bit, without knowing anything more about
+# images. $\mathbb E_v[\log p] - D\log L$ is no bound on $\log P(x)$ any more. It is one again after $D \log 2$ has been taken off, since the cell that the noise fills has volume $(2L)^{-D}$; so more than that
+# cannot be gained.
 # </details>
 #
 # ### Exercise 1 · Dequantize
 #
 # Difficulty 1/5 (one line, several ways to get it wrong) · about 5 minutes · 4 points
 #
-# Spread integers $0,\dots,L-1$ over $[0, 1)$ by uniform noise.
+# Spread the integers $0,\dots,L-1$ over $[0, 1)$ by uniform noise: each into its own cell.
 
 
 # %% solution="dequantize"
@@ -227,9 +233,16 @@ check.dequantization_noise_is_independent(dequantize, hidden=1)
 #
 # **Predict.** What does the uniform density on $[0,1)^D$ cost, for $L = 256$ and for $L = 17$?
 #
+# <details><summary>Answer</summary>
+#
+# $p = 1$ everywhere, so $\log p = 0$, and $\log L/\log 2 = \log_2 L$ is left: 8 bits per dimension for 256 levels, a little more than 4 for 17. Whoever pays more than that knows less than nothing.
+# </details>
+#
 # ### Exercise 2 · Bits per dimension
 #
 # Difficulty 1/5 (units) · about 5 minutes · 3 points
+#
+# Turn log-densities of dequantized images into bits per dimension, the right side of the formula, one number per image.
 
 
 # %% solution="bits_per_dim"
@@ -275,7 +288,7 @@ check.bits_of_any_density(bits_per_dim, hidden=1)
 #
 # Before any flow, let us see what is cheap. (a) Every level equally likely: $\log_2 17$. (b) One Gaussian in 64 dimensions, mean and full covariance from the
 # dequantized training images. (c) Sixty-four **tables**: for each pixel the counted frequencies of its 17 levels, all pixels independent. The last is a discrete
-# model, exact, no noise needed. **Predict** the order of (b) and (c). Pixels of a digit are strongly correlated, and (c) ignores that.
+# model: it gives $P(x)$ itself, and needs no noise and no bound. **Predict** the order of (b) and (c). Pixels of a digit are strongly correlated, and (c) ignores that.
 
 # %%
 z = data.dequantize(train, LEVELS, seed=0).double()
@@ -288,6 +301,7 @@ counts = (
 frequencies = counts / counts.sum(-1, keepdim=True)
 log_table = frequencies.log()[torch.arange(D), test.long()].sum(-1)
 
+# flowlib's `bits_per_dim` takes logarithms of probabilities when it is not told the levels: −D log L is already in them.
 bits = {
     "uniform": math.log2(LEVELS),
     "one Gaussian, full covariance": flowlib.bits_per_dim(bound, D).mean().item(),
@@ -306,11 +320,11 @@ for name, value in bits.items():
 # A bound that cannot be checked is easily misused. On tiny images everything can be computed: take two pixels with $L = 4$ levels, sixteen images in all. Choose a true
 # distribution, draw images from it, train a flow on dequantized draws. Then integrate the flow's density over each of the sixteen cells.
 #
-# First write the bound yourself, as an average over draws of $v$.
-#
 # ### Exercise 3 · The bound by sampling
 #
 # Difficulty 2/5 (the order of mean and logarithm) · about 10 minutes · 3 points
+#
+# First write the bound of section 2 yourself: estimate $\mathbb E_v$ for each image by the mean over `num_samples` draws of $v$, every draw fresh.
 
 
 # %% solution="discrete_bound"
@@ -348,7 +362,7 @@ check.bound_averages_logarithms(discrete_bound, hidden=1)
 # <details><summary>Help: right for histograms, wrong in the mean</summary>
 #
 # Where the density is constant in a cell, all draws give the same value, and it does not matter how you average. Elsewhere it does: $\log$ of a mean is not the mean of $\log$.
-# Also look at the width of your noise.
+# Look at the width of your noise, too, and at how often you draw it.
 # </details>
 # <details><summary>Help: off by a constant</summary>
 #
@@ -358,7 +372,7 @@ check.bound_averages_logarithms(discrete_bound, hidden=1)
 # ### Sixteen images
 #
 # Two flows are trained: one with noise over the whole cell, one with the colleague's half-width noise. The yardstick is the entropy of the true distribution. For **any** probabilities $P$ the mean of
-# $\log P(x)$ over true images is at most $\sum_x P_{\text{true}}(x)\log P_{\text{true}}(x)$. A "bound" beyond that is none.
+# $\log P(x)$ over true images is at most $\sum_x P_{\text{true}}(x)\log P_{\text{true}}(x)$ (Gibbs' inequality). A "bound" on $\log P(x)$ with a larger mean is none.
 
 # %%
 tiny_levels = 4
@@ -411,13 +425,13 @@ assert bool((bound <= exact).all())
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.6), width_ratios=(3, 2))
 position = np.arange(16)
-for name, values, color in (
-    ("truth", truth.log(), "black"),
-    ("flow, exact", exact, "blue"),
-    ("flow, bound", bound, "sky"),
-    ("half-width claim", half_claim, "vermilion"),
+for name, values, color, look in (
+    ("truth", truth.log(), "black", "o-"),
+    ("flow, exact", exact, "blue", "s-"),
+    ("flow, bound", bound, "green", "v--"),
+    ("half-width claim", half_claim, "vermilion", "D:"),
 ):
-    axes[0].plot(position, values, "o-", markersize=4, linewidth=1, label=name, color=plotting.PALETTE[color])
+    axes[0].plot(position, values, look, markersize=5, linewidth=1, label=name, color=plotting.PALETTE[color])
 names = [f"{int(a)}{int(b)}" for a, b in images]
 axes[0].set_xticks(position, names, fontsize=8)
 axes[0].set(title="All sixteen images", xlabel="levels of the two pixels", ylabel="log-probability (nats)")
@@ -437,16 +451,16 @@ for k in range(1, 4):
 plt.show()
 
 # %% [markdown]
-# **Figure.** Left: log-probabilities of the sixteen images. The flow's exact values follow the truth; the bound lies just below them, at every image. For the likely images the half-width "bound" lies far above
-# the truth. Right: the density learned with half-width noise, cell borders in white, colors cut at 10. It gathers in the lower left quarter of the likely cells, the only part it was ever
-# shown. The exact probabilities of that flow, which the printout has as well, are not better than those of the other one: only the claim is.
+# **Figure.** Left: log-probabilities of the sixteen images. The flow's exact values (squares) follow the truth (circles); the bound (triangles) lies just below them, at every image. For the likely images the half-width
+# "bound" (diamonds) lies far above the truth. Right: the density learned with half-width noise, cell borders in white, colors cut at 10. It gathers in the lower left quarter of the likely cells, the only part it was ever
+# shown. The exact probabilities of that flow, in the printout, are no better than those of the other one: only the claim is.
 #
-# **The gap has a name.** $\log P(x)$ minus the bound is $\mathrm{KL}(\text{uniform}\,\|\,p \text{ within the cell})$: the price for pretending that $p$ is flat there. One may choose the noise better.
-# **Variational dequantization** (Ho et al. 2019) draws $v$ from a learned $q(v \text{ given } x)$ on the same cell and pays for its entropy:
+# **The gap has a name.** $\log P(x)$ minus the bound is $\mathrm{KL}(\text{uniform}\,\|\,p \text{ within the cell})$, the divergence of notebook 4: the price for pretending that $p$ is flat there. One may choose the noise better.
+# **Variational dequantization** (Ho et al. 2019) draws $v$ from a learned density $q(v\mid x)$ on $[0, 1)^D$, and subtracts its logarithm:
 #
-# $$\log P(x) \ge \mathbb E_{q}\Bigl[\log p\bigl(\tfrac{x+v}{L}\bigr) - \log q(v \text{ given } x)\Bigr] - D\log L .$$
+# $$\log P(x) \ge \mathbb E_{v\sim q}\Bigl[\log p\bigl(\tfrac{x+v}{L}\bigr) - \log q(v\mid x)\Bigr] - D\log L .$$
 #
-# It is the evidence lower bound of notebook 4 with $v$ as the latent variable. Uniform $q$ gives the bound above; $q \propto p$ within the cell makes it exact. In between, with $q_\beta \propto p^\beta$:
+# It is the evidence lower bound of notebook 4 with $v$ as the latent variable. Uniform $q$ gives the bound above; $q \propto p$ within the cell makes it exact. In between lies $q_\beta \propto p^\beta$, uniform for $\beta = 0$:
 
 # %%
 nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(24))
@@ -464,8 +478,8 @@ assert torch.allclose(value, exact)
 # ## 4 · Pixels have neighbors: checkerboards
 #
 # Now the images. A coupling layer needs a mask. For points of the plane there was little choice. For an image the choice carries knowledge: a pixel is best predicted from its
-# **neighbors**. A checkerboard keeps every other pixel, so each moved pixel has kept ones on all four sides. The network that reads the kept pixels should know about neighborhoods,
-# too: a small convolutional net, `(N, C, H, W)` → `(N, 2C, H, W)`, half of its output channels $s$, half $t$. The layer is that of notebook 3 with $D = C\cdot H\cdot W$:
+# **neighbors**. A checkerboard keeps every other pixel, so each moved pixel has kept ones on all sides. The network that reads the kept pixels should know about neighborhoods,
+# too: a small convolutional net, `(N, C, H, W)` → `(N, 2C, H, W)`. The first half of its output channels is $s$, the second half $t$. The layer is that of notebook 3 with $D = C\cdot H\cdot W$:
 #
 # $$x = b\odot u + (1-b)\odot\bigl(u\odot e^{s} + t\bigr), \qquad (s, t) = \mathrm{net}(b\odot u), \qquad \log\Bigl|\det\frac{\partial x}{\partial u}\Bigr| = \sum_{c,h,w}(1-b)\,s .$$
 #
@@ -515,8 +529,8 @@ check.checkerboard_flips_to_its_complement(checkerboard_mask, hidden=1)
 #
 # ## 5 · Pixels into channels: squeezing
 #
-# With checkerboards alone two sets of pixels talk to each other at one resolution for ever. RealNVP changes the layout in between. **Squeezing** takes each block of 2×2 pixels and
-# stacks its four values as channels: `(C, H, W)` becomes `(4C, H/2, W/2)`. No number changes, log-determinant 0. Afterwards a mask can split by **channels**: keep half of them, move the
+# With checkerboards alone two sets of pixels talk to each other, forever at one resolution. RealNVP changes the layout in between. **Squeezing** takes each block of 2×2 pixels and
+# stacks its four values as channels: `(C, H, W)` becomes `(4C, H/2, W/2)`. No number changes, so the log-determinant is 0. Afterwards a mask can split by **channels**: keep the first half of them, move the
 # others. And a 3×3 convolution after one squeeze looks at 6×6 original pixels.
 #
 # **Direction.** Going from data to base, `inverse` squeezes. `forward` puts the pixels back. With $x$ the large image and $u$ the squeezed one,
@@ -533,7 +547,9 @@ check.checkerboard_flips_to_its_complement(checkerboard_mask, hidden=1)
 #
 # ### Exercise 5 · Squeeze
 #
-# Difficulty 2/5 (axes) · about 10 minutes · 4 points
+# Difficulty 2/5 (axes) · about 15 minutes · 4 points
+#
+# Write both directions of the formula. Count axes from the end: whatever stands before C, H, W is batch.
 
 
 # %% solution="Squeeze"
@@ -608,6 +624,7 @@ panels = (
 )
 for ax, (picture, title, colors) in zip(axes, panels, strict=True):
     ax.imshow(picture, cmap=colors, vmin=0, vmax=picture.max(), aspect="equal")
+    ax.spines[:].set_visible(True)
     for (row, column), value in np.ndenumerate(picture.numpy()):
         readable = "black" if value > picture.max() / 2 else "white"
         ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=readable)
@@ -618,11 +635,10 @@ axes[3].axhline(1.5, color="white", linewidth=6)
 plt.show()
 
 # %% [markdown]
-# **Figure.** Four small pixel grids. The checkerboard mask and its flipped version: ones and zeros alternate along rows and columns. Third: a 4×4 image whose 2×2 blocks are each numbered 0, 1, 2, 3.
+# **Figure.** Four small pixel grids. The checkerboard mask and its flipped version: ones (white) and zeros (black) alternate along rows and columns. Third: a 4×4 image whose 2×2 blocks are each numbered 0, 1, 2, 3.
 # Fourth: the same after squeezing, its four channels of 2×2 set apart by white lines; each channel holds equal numbers, that is, the same corner of every block.
 #
-# **Why both kinds of masks?** Which base variables does a pixel depend on? Count the nonzero entries in the rows of the Jacobian of untrained flows with random weights, for couplings whose
-# networks are one 3×3 convolution.
+# **Why both kinds of masks?** Which base variables does a pixel depend on? Take untrained flows with random weights, whose couplings have one 3×3 convolution each. In the Jacobian, pixel $i$ has row $i$: count its entries that are not 0.
 
 # %%
 torch.manual_seed(1)
@@ -663,38 +679,37 @@ plt.show()
 
 # %% [markdown]
 # **Figure.** Three 8×8 maps: how many base variables each pixel depends on. With three equal checkerboards half of the pixels depend on a single one, their own: they never move. With alternating
-# checkerboards each pixel depends on its neighborhood. With three channel couplings on the squeezed image underneath, the neighborhoods are much larger: a 3×3 convolution there spans 6×6 pixels.
+# checkerboards each pixel depends on its neighborhood. With three channel couplings on the squeezed image, nearer to the base, most pixels depend on all 64: a 3×3 convolution there spans 6×6 pixels.
 
 # %% [markdown]
 # ## 6 · Several scales
 #
 # After squeezing there are still 64 numbers, and every layer processes all of them. RealNVP lets half of them go at each level: they are **factored out**, join $u$ as they are, and are not
-# transformed any more. The other half goes on to coarser levels. Two reasons: cost, and meaning. What leaves early has been seen by few layers (fine detail), what stays is shaped by many
-# (the coarse picture).
+# transformed any more. The other half goes on to coarser levels. There are two reasons, cost and meaning. What leaves early has passed few layers: fine detail. What stays is shaped by many: the coarse picture.
 #
 # In the direction from data to base (`inverse`, *encode*), for one such split:
 #
-# $$x \xrightarrow{\;\text{fine}\;} (h, z_2), \qquad h \xrightarrow{\;\text{coarse}\;} z_1, \qquad u = (z_1, z_2).$$
+# $$x \xrightarrow{\;\text{fine}\;} (y, u_2), \qquad y \xrightarrow{\;\text{coarse}\;} u_1, \qquad u = (u_1, u_2).$$
 #
-# $h$ is the first half of the channels, $z_2$ the second. **Predict.** What is the log-determinant, and what must `forward` (*decode*) do first?
+# $y$ is the first half of the fine layer's channels and $u_2$ the second; $y$, $u_1$ and $u_2$ have shape `(*batch, C/2, H, W)`. **Predict.** What is the log-determinant, and what must `forward` (*decode*) do first?
 #
 # <details><summary>Answer</summary>
 #
-# The map $(h, z_2) \mapsto (z_1, z_2)$ is block-triangular, even block-diagonal: the identity on $z_2$. So its log-determinant is the coarse layer's, and it adds to the fine layer's.
-# `forward` first turns $z_1$ into $h$, then joins $h$ and $z_2$, then runs the fine layer.
+# The Jacobian of $(y, u_2) \mapsto (u_1, u_2)$ is block-diagonal: the coarse layer's, and the identity for $u_2$. So its log-determinant is the coarse layer's, and it adds to the fine layer's.
+# `forward` first turns $u_1$ into $y$, then joins $y$ and $u_2$, then runs the fine layer.
 # </details>
 #
 # ### Exercise 6 · Two scales
 #
 # Difficulty 3/5 (bookkeeping with shapes) · about 15 minutes · 6 points
 #
-# The base variable is flat, `(*batch, D)`: first $z_1$, flattened, then $z_2$, flattened. `fine` maps images of `shape` to images of the same shape, `coarse` images `(C/2, H, W)`
-# likewise. Both have `forward` and `inverse`.
+# The base variable is flat, `(*batch, D)`: first $u_1$, flattened, then $u_2$, flattened. `fine` maps images of `shape` to images of the same shape, `coarse` does so for images `(C/2, H, W)`.
+# Both have `forward` and `inverse`, with log-determinants `(*batch,)`.
 
 
 # %% solution="TwoScales"
 class TwoScales(nn.Module):
-    """x → fine → half of the channels → coarse; the other half is factored out. Base u `(*batch, D)` = (z₁, z₂).
+    """x → fine → half of the channels → coarse; the other half is factored out. Base u `(*batch, D)` = (u₁, u₂).
 
     Args:
         fine: layer between images `(*batch, C, H, W)`.
@@ -711,19 +726,19 @@ class TwoScales(nn.Module):
     def forward(self, u):
         """Base to data: u `(*batch, D)` → (x `(*batch, C, H, W)`, log|det ∂x/∂u| `(*batch,)`)."""
         ### BEGIN SOLUTION
-        z1, z2 = (part.unflatten(-1, self.half) for part in u.chunk(2, dim=-1))
-        h, coarse_log_det = self.coarse.forward(z1)
-        x, fine_log_det = self.fine.forward(torch.cat([h, z2], dim=-3))
+        u1, u2 = (part.unflatten(-1, self.half) for part in u.chunk(2, dim=-1))
+        y, coarse_log_det = self.coarse.forward(u1)
+        x, fine_log_det = self.fine.forward(torch.cat([y, u2], dim=-3))
         return x, coarse_log_det + fine_log_det
         ### END SOLUTION
 
     def inverse(self, x):
         """Data to base: x `(*batch, C, H, W)` → (u `(*batch, D)`, log|det ∂u/∂x| `(*batch,)`)."""
         ### BEGIN SOLUTION
-        y, fine_log_det = self.fine.inverse(x)
-        h, z2 = y.chunk(2, dim=-3)
-        z1, coarse_log_det = self.coarse.inverse(h)
-        return torch.cat([z1.flatten(-3), z2.flatten(-3)], dim=-1), coarse_log_det + fine_log_det
+        both, fine_log_det = self.fine.inverse(x)
+        y, u2 = both.chunk(2, dim=-3)
+        u1, coarse_log_det = self.coarse.inverse(y)
+        return torch.cat([u1.flatten(-3), u2.flatten(-3)], dim=-1), coarse_log_det + fine_log_det
         ### END SOLUTION
 
 
@@ -758,23 +773,24 @@ check.scales_batch_shapes(TwoScales, hidden=1)
 # </details>
 # <details><summary>Help: the round trip fails, the shapes are right</summary>
 #
-# Follow $z_2$: it must come out of `inverse` as it left the fine layer, and enter the fine layer in `forward` as it stands in $u$. Then follow the order in `cat` and `chunk`.
+# Follow $u_2$: it must come out of `inverse` as it left the fine layer, and enter the fine layer in `forward` as it stands in $u$. Then follow the order in `cat` and `chunk`.
 # </details>
 # <details><summary>Template</summary>
 #
 # ```python
-# y, fine_log_det = self.fine.inverse(x)
-# h, z2 = ...             # (*batch, C/2, H, W) each
-# z1, coarse_log_det = ...
+# both, fine_log_det = self.fine.inverse(x)
+# y, u2 = ...             # (*batch, C/2, H, W) each
+# u1, coarse_log_det = ...
 # return torch.cat([..., ...], dim=-1), ...
 # ```
 # </details>
 #
 # `flowlib.MultiScale` does this for any number of levels; `flowlib.image_real_nvp` is the paper's recipe: per level three checkerboard couplings, a squeeze, three channel
-# couplings, half of the channels factored out. Decoding an encoded image gives the image back. Exactly, up to rounding:
+# couplings, half of the channels factored out; at the coarsest level four checkerboard couplings. Decoding an encoded image gives the image back, up to rounding, even with random weights:
 
 # %%
 torch.manual_seed(2)
+# `zero_last=False`: random weights also in the last layers; else every coupling would start as the identity.
 multi_scale = flowlib.image_real_nvp((1, 8, 8), levels=3, hidden=(16,), zero_last=False).double()
 x = data.dequantize(test[:100].double(), LEVELS, seed=0).reshape(-1, 1, 8, 8)
 with torch.no_grad():
@@ -796,7 +812,7 @@ assert torch.allclose(decoded, x, atol=1e-9)
 # %% [markdown]
 # ## 7 · Glow: actnorm and the invertible 1×1 convolution
 #
-# RealNVP alternates its channel masks by a fixed pattern. Glow (Kingma & Dhariwal 2018) repeats one **step** K times at each of L levels (this L counts levels of scale, not of gray). From data to base a step is
+# RealNVP alternates its channel masks by a fixed pattern. Glow (Kingma & Dhariwal 2018) repeats one **step** several times at each scale. From data to base a step is
 #
 # $$\text{actnorm} \;\to\; \text{invertible } 1\times1 \text{ convolution} \;\to\; \text{coupling by channels} .$$
 #
@@ -805,16 +821,23 @@ assert torch.allclose(decoded, x, atol=1e-9)
 # Deep flows are hard to start: some layers see values near 0, others far away. Batch normalization would help, but then an image's density would depend on the other images in its batch. **Actnorm** takes
 # the statistics of *one* batch, the first, and from then on is an ordinary learned shift and scale per channel:
 #
-# $$x_{chw} = m_c + e^{a_c}\,u_{chw}, \qquad u_{chw} = (x_{chw} - m_c)\,e^{-a_c}, \qquad \log\Bigl|\det\frac{\partial x}{\partial u}\Bigr| = H\,W\sum_{c=1}^C a_c .$$
+# $$x_{chw} = m_c + e^{a_c}\,u_{chw}, \qquad u_{chw} = (x_{chw} - m_c)\,e^{-a_c}, \qquad \log\Bigl|\det\frac{\partial x}{\partial u}\Bigr| = H\,W\sum_{c=0}^{C-1} a_c .$$
 #
-# $m$ and $a$ have shape `(C,)`. At the first batch that `inverse` sees, $m_c$ becomes the channel's mean and $a_c$ the logarithm of its standard deviation, over batch **and** pixels. **Predict**: why the factor $H\,W$, and what
-# happens if a saved flow is loaded and forgets that it has been initialized?
+# $m$ and $a$ have shape `(C,)`. At the first batch that `inverse` sees, $m_c$ becomes the channel's mean and $a_c$ the logarithm of its standard deviation, over batch **and** pixels.
+#
+# **Predict.** Why the factor $H\,W$? And what happens if a saved flow is loaded and has forgotten that it was initialized?
+#
+# <details><summary>Answer</summary>
+#
+# The Jacobian is diagonal, with $e^{a_c}$ once for each of the $H\,W$ pixels of channel $c$. The forgetful flow takes the next batch for its first: all that $m$ and $a$ have learned is overwritten, and the density changes.
+# </details>
 #
 # ### Exercise 7 · Actnorm
 #
 # Difficulty 3/5 (a layer with a memory) · about 20 minutes · 8 points
 #
-# `forward` before any `inverse` is the identity. The memory must be part of `state_dict`, so that loading restores it.
+# Only `inverse` sets $m$ and $a$; `forward` before any `inverse` is the identity. Afterwards $m$ and $a$ are learned like other parameters. The memory must be part of `state_dict`, so that loading restores it. A standard deviation over $n$ values
+# may divide by $n$ or by $n - 1$.
 
 
 # %% solution="ActNorm"
@@ -846,9 +869,10 @@ class ActNorm(nn.Module):
         ### BEGIN SOLUTION
         H, W = x.shape[-2:]
         if not self.initialized:
-            channels = x.detach().movedim(-3, 0).flatten(1)  # (C, everything else)
-            self.shift.data.copy_(channels.mean(1)[:, None, None])
-            self.log_scale.data.copy_(channels.std(1).log()[:, None, None])
+            channels = x.movedim(-3, 0).flatten(1)  # (C, everything else)
+            with torch.no_grad():
+                self.shift.copy_(channels.mean(1)[:, None, None])
+                self.log_scale.copy_(channels.std(1).log()[:, None, None])
             self.initialized.fill_(True)
         u = (x - self.shift) * (-self.log_scale).exp()
         return u, (-H * W * self.log_scale.sum()).expand(x.shape[:-3])
@@ -908,37 +932,39 @@ check.actnorm_batch_shapes(ActNorm, hidden=1)
 # </details>
 # <details><summary>Help: only saving and loading fails</summary>
 #
-# `state_dict` holds parameters and buffers. A Python attribute such as `self.initialized = True` is neither.
+# `state_dict` holds parameters and buffers. A Python attribute such as `self.initialized = True` is neither; `register_buffer("initialized", torch.tensor(False))` makes a buffer.
 # </details>
 #
 # ### The invertible 1×1 convolution
 #
-# A coupling by channels keeps half of the channels. Which half should change from step to step. A permutation does that, and a permutation is a matrix. So let the flow **learn the matrix**: one $W$ of shape
+# A coupling by channels keeps half of the channels. Which half should change from step to step. A permutation does that, and a permutation is a matrix. So let the flow **learn the matrix**: one $A$ of shape
 # `(C, C)`, applied to the channels of every pixel,
 #
-# $$x[:, h, w] = W\,u[:, h, w], \qquad \log\Bigl|\det\frac{\partial x}{\partial u}\Bigr| = H\,W\,\log|\det W| .$$
+# $$x[:, h, w] = A\,u[:, h, w], \qquad \log\Bigl|\det\frac{\partial x}{\partial u}\Bigr| = H\,W\,\log|\det A| .$$
 #
-# As a matrix on all numbers this is block-diagonal with a copy of $W$ for every pixel, $W \otimes I$ up to the order of the variables. By machine, for two channels and three pixels:
+# $H$ and $W$ are height and width, as before. As one matrix on all $D$ numbers this map is block-diagonal, with a copy of $A$ for every pixel. By machine, for two channels and three pixels:
 
 # %%
 a, b, c, d = sp.symbols("a b c d", real=True)
-W_symbolic = sp.Matrix([[a, b], [c, d]])
-three_pixels = sp.diag(W_symbolic, W_symbolic, W_symbolic)
+A_symbolic = sp.Matrix([[a, b], [c, d]])
+three_pixels = sp.diag(A_symbolic, A_symbolic, A_symbolic)
 print("determinant of the whole map:", sp.factor(three_pixels.det()))
-assert sp.expand(three_pixels.det() - W_symbolic.det() ** 3) == 0
+assert sp.expand(three_pixels.det() - A_symbolic.det() ** 3) == 0
 
 # %% [markdown]
-# Two worries: $\det W$ costs about $C^3$, and training might make $W$ singular. Both go away with $W = P\,L\,U$: $P$ a fixed permutation, $L$ lower triangular with ones on its diagonal, $U$ upper triangular
-# with diagonal $\pm e^{d_c}$. Then
+# Two worries: $\det A$ costs about $C^3$ operations, and training might make $A$ singular. Both go away with $A = \mathsf P\,\mathsf L\,\mathsf U$, three matrices `(C, C)`: $\mathsf P$ a fixed permutation, $\mathsf L$ lower triangular with ones
+# on its diagonal, $\mathsf U$ upper triangular with diagonal $\pm e^{d_c}$. (Upright letters: this $\mathsf L$ is no number of levels.) Then
 #
-# $$\log|\det W| = \sum_{c=1}^{C} d_c ,$$
+# $$\log|\det A| = \sum_{c=0}^{C-1} d_c ,$$
 #
 # a sum of parameters, and the inverse is two triangular solves. No $d_c$ can make $e^{d_c}$ zero; `flowlib.InvertibleConv1x1` also keeps it within a factor $e^{\pm2}$ of where it starts. A permutation is the special case
-# $L = U = I$: its log-determinant is 0. This is a **linear flow**; notebook 9 meets more of them. **Predict**: can $W = PLU$ turn from a rotation with $\det W = 1$ into a reflection with $\det W = -1$ during training?
+# $\mathsf L = \mathsf U = I$: its log-determinant is 0. This is a **linear flow**; notebook 9 meets more of them. flowlib starts with a random orthogonal matrix.
+#
+# **Predict.** Can $A = \mathsf P\mathsf L\mathsf U$ turn from a rotation with $\det A = 1$ into a reflection with $\det A = -1$ during training?
 #
 # <details><summary>Answer</summary>
 #
-# No. $P$ and the signs are fixed, and $e^{d_c} > 0$. To change the sign a determinant would have to pass through 0, where the map is not invertible. Little is lost: a reflection of the standard normal base is the same base.
+# No. $\mathsf P$ and the signs are fixed, and $e^{d_c} > 0$. To change its sign the determinant would have to pass through 0, where the map is not invertible. Little is lost: a standard normal base, reflected, is the same base.
 # </details>
 
 # %%
@@ -948,7 +974,7 @@ u = torch.randn(5, 4, 2, 2, dtype=torch.float64)
 with torch.no_grad():
     x, log_det = conv.forward(u)
     print(
-        "starts as a rotation, W Wᵀ = I:",
+        "starts orthogonal, A Aᵀ = I:",
         torch.allclose(conv.weight @ conv.weight.T, torch.eye(4).double(), atol=1e-6),
     )
     conv.linear.log_scale.copy_(torch.tensor([0.5, -1.0, 0.3, 2.0]))  # as training might
@@ -970,8 +996,8 @@ print(
 # ## 8 · A flow that draws digits
 #
 # Now a Glow on the digits: two levels of four steps. The networks in its couplings are fully connected: with 8×8 pixels every pixel can look at all others, and the digits are centered, so that position matters. (On larger images
-# they would be convolutions, which need fewer parameters and treat all positions alike.) Dropout and a bound of 1 on the log-scales keep a flow with many parameters and a thousand images in check. The last layer has each pixel's
-# mean and standard deviation. Actnorms are set by one look at the training images.
+# they would be convolutions, which need fewer parameters and treat all positions alike.) The flow has many parameters and only a thousand images to learn from: dropout and a bound of 1 on the log-scales keep it from learning them by heart. The last layer, next to the data,
+# has each pixel's mean and standard deviation. One look at the training images sets the actnorms.
 #
 # **Predict.** The tables of section 2 need 17 numbers for each pixel. Where will this flow end up?
 
@@ -1023,16 +1049,16 @@ for name, value in sorted(bits.items(), key=lambda item: -item[1]):
     print(f"{name:30s} {value:.3f} bits per dimension on test images")
 
 # %% [markdown]
-# All that machinery, and after a short training it is about where counting got us. Longer training helps a little, until the flow overfits its thousand images. (The comparison is fair to both: the tables' number is exact, and the flow's is a bound
-# that cannot flatter it.) "My flow lost to a table" is a common experience, for those who compare with one.
+# All that machinery, and after a short training it is about where counting got us. Longer training helps: the long table below has more steps. (The comparison does not flatter the flow: the tables' number is exact, the flow's an upper bound on
+# what it costs.) "My flow lost to a table" is a common experience, for those who compare with one.
 #
 # ### Start where the table ends
 #
-# The flow above spends its strength on what the tables know anyway: pixels that are nearly always 0 or 16. Then let it **begin** with the tables, and learn only what they do not know, how pixels depend on each other. Notebook 1 made a layer of any
-# distribution function $F$: $u \mapsto F^{-1}(\Phi(u))$ with $\Phi$ that of the standard normal. `flowlib.HistogramMarginals` is this layer for each pixel's histogram on $[0, 1)$, constant in each of the 17 cells. It stands next to the data; behind it
-# stands the same Glow.
+# The flow above spends its strength on what the tables know anyway: pixels that are nearly always 0 or 16. Then let it **begin** with the tables, and learn only what they do not know: how pixels depend on each other. Notebook 1 made a flow of any
+# distribution function $F$: $F^{-1}$ carries the uniform distribution to it. From a standard normal base the layer is $u \mapsto F^{-1}(\Phi(u))$, where $\Phi$ is the standard normal distribution function. `flowlib.HistogramMarginals` is this layer for each
+# pixel, with the density of its table: constant in each of the 17 cells of $[0, 1)$. (Layers that make each variable normal by itself are half of a *Gaussianization flow*, Meng et al. 2020.) It stands next to the data, between them and the same Glow.
 #
-# **Predict.** Before any training, couplings are the identity and 1×1 convolutions are rotations, which leave $\mathcal N(0, I)$ as it is. What will the new flow's bits per dimension be at step 0?
+# **Predict.** Before any training, couplings are the identity and 1×1 convolutions are orthogonal. Both leave $\mathcal N(0, I)$ as it is. What will the new flow's bits per dimension be at step 0?
 
 # %%
 digits_flow = glow_on_digits(flowlib.HistogramMarginals.from_data(example, LEVELS, pseudo_count=0.1))
@@ -1044,8 +1070,9 @@ for name, value in sorted(bits.items(), key=lambda item: -item[1]):
     print(f"{name:30s} {value:.3f} bits per dimension on test images")
 
 # %% [markdown]
-# It starts near the tables. (A little below: after the random rotations channels differ in spread, because neighbors are correlated, and actnorm has used that.) It ends far below both of its parts after the same training. Marginals by counting, dependence by a flow: each does what it does best. All that follows uses this flow. What has it
-# learned beyond frequencies of single pixels? Draw from it.
+# It starts near the tables. (A little below: neighbors are correlated, so after a random rotation some channels spread more than others, and actnorm has measured that.) After the same training it ends far below both of its parts. Marginals by counting, dependence by a flow: each does what it does best.
+#
+# All that follows uses this flow. What has it learned beyond the frequencies of single pixels? Draw from it.
 
 # %%
 torch.manual_seed(1)
@@ -1093,7 +1120,7 @@ with torch.no_grad():
         )
         x, _ = digits_flow.forward(torch.cat(mixed, -1))
         rows.append(levels_of(x).transpose(0, 1).flatten(0, 1))  # the four versions of an image side by side
-figure, axes = plt.subplots(1, 3, figsize=(10, 3), width_ratios=(1, 4, 4))
+figure, axes = plt.subplots(1, 3, figsize=(8, 5), width_ratios=(1, 4, 4))
 for ax, images, title, columns in zip(
     axes,
     rows,
@@ -1105,13 +1132,14 @@ for ax, images, title, columns in zip(
 plt.show()
 
 # %% [markdown]
-# **Figure.** Six digits in the left column. Middle: four versions of each with the fine level's variables redrawn. Right: four versions with the coarse level's redrawn. With the fine level redrawn nearly every digit stays what it is, while its strokes thicken, thin and shift a little. With the coarse level redrawn other digits come out, or nothing readable. What leaves early
+# **Figure.** Six digits in the left column. Middle: four versions of each with the fine level's variables redrawn. Right: four versions with the coarse level's redrawn. With the fine level redrawn most digits stay what they are, while their strokes thicken, thin and shift. With the coarse level redrawn other digits come out, or nothing readable. What leaves early
 # is detail; what stays decides.
 #
 # ### The long table, and overfitting as an experiment
 #
 # One split and one training are not a result. `python -m benchmarks.digits_flows` trains each model on three splits for 2000 steps, and measures the test images twice: with the weights of the best step by
-# validation ("early"), and with those of the last step. (Larger images: `data.load_mnist_split` has 5000 digits of 28×28 pixels, 256 levels, for a machine and an evening to spare.) Standard errors are over splits; the difference to the tables is taken split by split, since splits differ more than some models do.
+# validation ("early"), and with those of the last step. Standard errors are over splits. The difference to the tables ("histogram" below) is taken split by split, since splits differ more than some models do. MAF comes in notebook 7, splines in notebook 10. (Larger images: `data.load_mnist_split` has 5000 digits
+# of 28×28 pixels and 256 levels, for those with a machine and an evening to spare.)
 
 # %%
 results = flowlib.load_results("digits_flows")
@@ -1121,7 +1149,7 @@ for row in results["summary"]:
     print(f"{row['model']:34s}", *columns, sep="   ")
 
 # %% [markdown]
-# Four of these flows are one experiment. They are equal but for two things: dropout in the networks, and the bound $c$ in $s \to c\tanh(s/c)$ on the log-scales. **Predict**: which of the two limits the damage of
+# Four of these flows are one experiment. They are equal but for two things: dropout in the networks, and the bound $s_{\max}$ on the log-scales, $s \to s_{\max}\tanh(s/s_{\max})$. **Predict**: which of the two limits the damage of
 # overfitting, and which prevents it?
 
 # %%
@@ -1141,7 +1169,7 @@ plt.show()
 # %% [markdown]
 # **Figure.** Bits per dimension of four flows over 2000 steps, on training images (left) and test images (right); solid with dropout, dashed without. On training images the flows without dropout are ahead and go on falling, whatever the bound. On test images both turn
 # after a few hundred steps. The one with the tighter bound climbs slowly; the other leaves the picture, steeper and steeper. With dropout the two solid lines lie on each other and stay down to the end. **The bound limits the damage, dropout prevents it**: the larger
-# a log-scale may be, the more impossible the flow can call an unusual test image. A bound keeps the likelihood finite; it takes more to keep it good.
+# a log-scale may be, the less probability the flow can leave to an unusual test image. A bound keeps the likelihood finite; it takes more to keep it good.
 #
 # ## 9 · Walking between digits, and why "latent" stands in quotation marks
 #
@@ -1161,17 +1189,21 @@ with torch.no_grad():
     norms = torch.stack([line.norm(dim=-1) for line in lines])
     typical = digits_flow.base().sample((4000,)).norm(dim=-1)
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=(3, 2))
-together = torch.cat([row for pair in zip(walks, averages, strict=True) for row in pair])
-plotting.plot_image_grid(
-    together, columns=11, vmax=16, ax=axes[0], title="odd rows: along u; even rows: pixel averages"
+figure = plt.figure(figsize=(11, 5))
+panels = figure.subplot_mosaic(
+    [["3 to 8", "norm"], ["4 to 9", "norm"], ["0 to 6", "norm"]], width_ratios=(3, 2)
 )
-for k, row in enumerate(norms):
-    axes[1].plot(alphas[:, 0], row, label=f"pair {k + 1}")
+for name, walk, average in zip(("3 to 8", "4 to 9", "0 to 6"), walks, averages, strict=True):
+    title = f"{name}: above along u, below averaged pixels"
+    plotting.plot_image_grid(torch.cat([walk, average]), columns=11, vmax=16, ax=panels[name], title=title)
+for name, row, look in zip(("3 to 8", "4 to 9", "0 to 6"), norms, ("o-", "s--", "^:"), strict=True):
+    panels["norm"].plot(alphas[:, 0], row, look, markersize=4, label=name)
 low, high = typical.quantile(0.005).item(), typical.quantile(0.995).item()
-axes[1].axhspan(low, high, color="gray", alpha=0.25, label="99 % of base samples")
-axes[1].set(title="Distance from the origin", xlabel="position on the line", ylabel="‖u‖", ylim=(0, None))
-axes[1].legend()
+panels["norm"].axhspan(low, high, color="gray", alpha=0.25, label="99 % of base samples")
+panels["norm"].set(
+    title="Distance from the origin", xlabel="position on the line", ylabel="‖u‖", ylim=(0, None)
+)
+panels["norm"].legend()
 plt.show()
 print(
     f"base samples in {D} dimensions: ‖u‖ = {typical.mean():.2f} ± {typical.std():.2f}; √64 = {math.sqrt(D):.0f}"
@@ -1188,22 +1220,23 @@ print(
 for dimensions in (D, 3 * 256**2):
     shell, midpoint = math.sqrt(dimensions), math.sqrt(dimensions / 2)
     print(
-        f"D = {dimensions:6d}: the shell has radius {shell:5.1f} ± 0.7; midpoints of independent draws {midpoint:5.1f}"
+        f"D = {dimensions:6d}: the shell has radius {shell:5.1f} ± {math.sqrt(0.5):.1f}; "
+        f"midpoints of independent draws {midpoint:5.1f}"
     )
 
 # %% [markdown]
-# **Figure.** Left: three pairs of rows. In each pair the upper row walks along a straight line in $u$ and the lower row averages pixels. Halfway, the averages are gray overlays of both digits; along $u$ the strokes keep more of their contrast. Right: the norm of $u$ along the lines; the gray band holds 99 % of the base's
+# **Figure.** Left: three walks from one digit to another, two rows each. The upper row walks along a straight line in $u$, the lower row averages pixels. Halfway, the averages are gray overlays of both digits; along $u$ the strokes keep more of their contrast. Right: the norm of $u$ along the lines; the gray band holds 99 % of the base's
 # samples. Every line starts and ends in the band and sinks to its lower edge, or below it, in between.
 #
 # Straight lines leave the region that the flow was trained on. In $D$ dimensions a standard normal $u$ has $\|u\|^2$ near $D$: nearly all of its probability lies in a thin shell of radius $\sqrt D$, the **typical set**. Two
-# independent points of the shell are nearly orthogonal, so their midpoint has norm $\sqrt{D/2}$, deep inside, where the density is highest and where samples
-# never are. With 64 dimensions, and digits that have much in common, the lines only graze the shell's inner edge. With a color image of 256×256 pixels, the printout's last line, they leave it at once. (Walking along the sphere avoids that.)
+# independent points of the shell are nearly orthogonal, so their midpoint has norm close to $\sqrt{D/2}$. That is deep inside, where the density is highest and where samples
+# never are. With 64 dimensions, and digits that have much in common, the lines only graze the shell's inner edge. With a color image of 256×256 pixels, the printout's last line, they leave it at once. (An arc around the origin, at constant $\|u\|$, stays in the shell.)
 #
 # Then why the quotation marks? A latent variable, as in the VAE of notebook 4, is something hidden behind the data: fewer numbers than pixels, only inferred, never observed. A flow's $u$ has none of this:
 #
 # - **As many dimensions.** 64 pixels, 64 base variables. Nothing is compressed, nothing left out: noise of single pixels is in $u$ as well.
-# - **Nothing to infer.** $u = T^{-1}(x)$ is computed, exactly. The posterior of $u$ given $x$ is a point.
-# - **A change of coordinates.** $x$ and $u$ are the same point in two descriptions. Which description is no property of the data: rotate $u$ by any rotation and the same density is described as well.
+# - **Nothing to infer.** With $T$ the flow's `forward`, $u = T^{-1}(x)$ is computed, exactly. The posterior of $u$ given $x$ is a point.
+# - **A change of coordinates.** $x$ and $u$ are the same point in two descriptions. The data do not single one out: rotate $u$, let $T$ turn it back first, and the density of $x$ is the same.
 #
 # ### Exercise 8 · In your own words
 #
@@ -1212,15 +1245,14 @@ for dimensions in (D, 3 * 256**2):
 # (a) A flow trained on raw integer pixels reports −3 bits per dimension on test images, and its author is pleased. What has the flow learned, and which single change to the training makes the number meaningful? (b) Why do we
 # write "latent space" of a flow in quotation marks? Give one property of a VAE's latent variable that $u$ does not have.
 #
-# *What we look for.* One point for (a): the density piles up on the integers, where volume can shrink without limit, so the number measures the width of spikes and no code length; uniform noise over the whole cell (or integrating over it). One point for (b): a true
-# difference with its reason, such as: same dimension as the data, so no compression; a deterministic bijection, so nothing is inferred; only coordinates, fixed up to a rotation of the base.
+# *What we look for.* One point for (a): what the density does at the levels, why that has no limit, and the change. One point for (b): a true difference with its reason.
 
 # %% [markdown] manual="meaning_of_negative_bits" points=2
 # ### BEGIN SOLUTION
 # (a) That pixels are integers. The density has narrow spikes at the levels; making them narrower raises the likelihood without limit and teaches nothing about images. Negative bits per dimension would be a code of negative length, so the number is no
-# bound on any probability. Adding uniform noise of the width of one level to every pixel, anew in every batch, makes the mean log-density minus $D\log L$ a lower bound on $\log P(x)$.
+# bound on any probability. Adding uniform noise of the width of one level to every pixel, anew in every batch, makes the mean log-density minus $D\log L$ a lower bound on $\log P(x)$. (Integrating the density over the cell is as good.)
 #
-# (b) $u$ has as many dimensions as $x$ and is computed from it by a bijection. A VAE's latent variable has fewer dimensions and a posterior that must be inferred; here the posterior is a point, and $u$ is the image in other coordinates.
+# (b) $u$ has as many dimensions as $x$ and is computed from it by a bijection. A VAE's latent variable has fewer dimensions and a posterior that must be inferred; here the posterior is a point, and $u$ is the image in other coordinates, fixed up to a rotation of the base.
 # ### END SOLUTION
 
 # %% [markdown]
@@ -1232,11 +1264,11 @@ for dimensions in (D, 3 * 256**2):
 # - What can be counted need not be learned: a flow that starts at the tables learns the dependence alone.
 # - Masks carry knowledge: checkerboards use neighbors, squeezing and channel masks reach farther at less cost. Half of the variables leave at each scale.
 # - Actnorm normalizes one batch and then learns. Its memory belongs into `state_dict`.
-# - A 1×1 convolution is a learned permutation: $\log|\det| = HW\sum_c d_c$ with $W = PLU$, never singular.
+# - An invertible 1×1 convolution generalizes a permutation of channels: $\log|\det\partial x/\partial u| = H\,W\sum_c d_c$ with $A = \mathsf P\mathsf L\mathsf U$, never singular.
 # - $u$ is the image in other coordinates, of the same dimension. Straight lines in it leave the typical set.
 #
 # **Common mistakes**: noise of half the width · noise added after the division · $\log L$ forgotten, or added in nats to bits · stripes in place of a checkerboard · a reshape in place of a squeeze · the log-det of an actnorm without $H\,W$ ·
-# the "initialized" flag as a plain attribute · the coarse level's log-det forgotten · test likelihoods without the noise.
+# the "initialized" flag as a plain attribute · statistics of one pixel, or of one batch axis only · the coarse level's log-det forgotten · test likelihoods without the noise.
 #
 # ## References
 #

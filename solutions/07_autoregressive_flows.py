@@ -3,18 +3,20 @@
 #
 # A coupling layer lets half of the variables decide about the other half. Why only half? Let **every** variable be decided
 # by all those before it. The Jacobian stays triangular, the layer becomes as expressive as a triangular map can be, and
-# something has to be paid: one of its two directions must now be walked step by step. Which one, is yours to choose. This
+# something has to be paid: one of its two directions must now be walked step by step. Which of them is yours to choose. This
 # notebook builds both choices, measures what they cost, and ends with a trick that has the cheap side of each.
 #
 # **You will be able to**
 # - turn the chain rule of probability into an invertible map, and say why its log-determinant is a sum;
-# - build the masks of a MADE, so that one network gives all D conditionals at once, and nobody looks ahead;
+# - build a masked network (MADE) that gives all D conditionals at once, and in which nobody looks ahead;
+# - use it for binary data, where there is a likelihood and no flow;
 # - implement a masked autoregressive (MAF) and an inverse autoregressive (IAF) layer, and say which direction of each is slow;
 # - count the passes of any pattern of dependencies, and recognize a coupling layer as one that takes two;
 # - distill a MAF teacher into an IAF student, as Parallel WaveNet does, and say what the student may lose.
 #
 # **Time:** about 60 minutes of reading, 115 minutes of exercises.
-# **Needs:** notebooks 1 to 3 (change of variables, triangular determinants, coupling layers and flows).
+# **Needs:** notebooks 1 to 3 (change of variables, triangular determinants, coupling layers and flows); notebook 4 (the divergence KL) for
+# section 8.
 
 # %%
 import itertools
@@ -50,6 +52,7 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # | $x_{<i}$ | `(*batch, i − 1)` | the variables before it, $(x_1, \dots, x_{i-1})$ |
 # | $s_i, t_i$ | `(*batch,)` | log-scale and translation of variable $i$; all of them together are $s, t$, `(*batch, D)` |
 # | $J$, $J_{ij} = \partial x_i/\partial u_j$ | `(*batch, D, D)` | Jacobian |
+# | $M$ | `(outputs, inputs)` | mask of a layer of weights, zeros and ones |
 #
 # **Direction, here and everywhere in the course:** `forward` goes from base to data and returns
 # $(x, \log|\det \partial x/\partial u|)$. `inverse` goes from data to base and returns
@@ -74,7 +77,7 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 #
 # $$x_i = u_i\, e^{s_i(x_{<i})} + t_i(x_{<i}), \qquad i = 1, \dots, D .$$
 #
-# That is a map from $u$ to $x$. It takes standard normal noise to data. So a Gaussian autoregressive model **is a flow**, and `forward` is nothing but ancestral sampling.
+# That is a map from $u$ to $x$. It takes standard normal noise to data. So a Gaussian autoregressive model **is a flow**, and its `forward` is ancestral sampling.
 #
 # **Predict.** What does its Jacobian look like, and what is its log-determinant?
 #
@@ -151,7 +154,7 @@ plt.show()
 
 # %% [markdown]
 # **Figure.** Left: a square grid in the plane of $u$. Middle: its image. Lines of constant $u_1$ are still vertical, since $x_1$ depends on $u_1$ alone; the others have
-# become parabolas, close together on the left and far apart on the right. Right: 2000 samples on the parabola, spreading towards the right. What a
+# become parabolas, close together on the left and far apart on the right. Right: 2000 samples on the parabola, spreading toward the right. What a
 # triangular map cannot do is visible, too: a vertical line never bends.
 #
 # ### The Gaussian case: Cholesky
@@ -161,8 +164,8 @@ plt.show()
 #
 # $$x_i = L_{ii}\, u_i + \sum_{j<i} L_{ij}\, u_j \qquad\text{or}\qquad x_i = L_{ii}\, u_i + \sum_{j<i} A_{ij}\, x_j .$$
 #
-# The first looks back at the **base** variables, the second at the **data**. Insert $u = L^{-1}x$ to find $A = I - \operatorname{diag}(L)\,L^{-1}$, strictly lower triangular.
-# Remember these two ways. They are the whole difference between IAF and MAF.
+# The first looks back at the **base** variables, the second at the **data**. Let $\operatorname{diag}(L)$ be the diagonal matrix with the diagonal of $L$. The second row reads $x = \operatorname{diag}(L)\,u + Ax$; insert
+# $u = L^{-1}x$ to find $A = I - \operatorname{diag}(L)\,L^{-1}$, `(D, D)`, strictly lower triangular. Remember these two ways. They are the whole difference between the two layers of this notebook, IAF and MAF.
 
 # %%
 Sigma = torch.tensor([[1.0, 0.8, -0.3], [0.8, 2.0, 0.4], [-0.3, 0.4, 1.5]], dtype=torch.float64)
@@ -179,19 +182,19 @@ print("both ways give the same x:  ", torch.allclose(by_base, by_data))
 # %% [markdown]
 # ## 2 · One network for all conditionals: MADE
 #
-# With $D$ conditionals, do we need $D$ networks? One is enough, if output $i$ is cut off from all inputs but $x_{<i}$. MADE (Germain et al. 2015) does that with **masks**: it
-# takes an ordinary perceptron and multiplies each weight matrix by a matrix of zeros and ones.
+# With $D$ conditionals, do we need $D$ networks? One is enough, if output $i$ is cut off from all inputs but $x_{<i}$. MADE (*masked autoencoder for distribution estimation*, Germain et al. 2015) does that with **masks**: it
+# takes an ordinary perceptron and multiplies each weight matrix, entry by entry, by a matrix of zeros and ones.
 #
 # The recipe. Give every unit a **degree**.
 #
 # - Input $j$ has degree $j$; so has output $j$.
 # - A hidden unit has a degree $m \in \{1, \dots, D-1\}$, to be read as: *I know of $x_1, \dots, x_m$ at most.*
 #
-# A hidden unit may listen to whom knows no more than itself; an output $i$ only to units that know **less**:
+# A hidden unit may listen to units below it that know no more than itself. Output $i$ may listen only to units that know **less**:
 #
 # $$M_{\text{unit},\,\text{below}} = [\,m_{\text{unit}} \ge m_{\text{below}}\,], \qquad M_{i,\,\text{below}} = [\, i > m_{\text{below}}\,].$$
 #
-# Here $[\cdot]$ is 1 where the condition holds and 0 elsewhere. The weights are $W$, `(outputs, inputs)`, and so are the masks $M$; a layer computes $(M \odot W)\,v + b$.
+# Here $[\cdot]$ is 1 where the condition holds and 0 elsewhere. The weights $W$ of a layer have shape `(outputs, inputs)`, and so has its mask $M$. Fed $v$, `(*batch, inputs)`, with a bias $\beta$, `(outputs,)`, the layer computes $(M \odot W)\,v + \beta$.
 #
 # **Predict.** The product of all masks, last times … times first, is a matrix $P$, `(D, D)`. $P_{ij}$ counts the paths from input $j$ to output $i$. Which of its entries must be 0? Which
 # should better not be?
@@ -207,7 +210,7 @@ print("both ways give the same x:  ", torch.allclose(by_base, by_data))
 # Difficulty 2/5 (easy once the degrees are clear) · about 12 minutes · 4 points
 #
 # `made_masks(D, hidden)` returns the masks of a network with `D` inputs, hidden layers of widths `hidden`, and `D` outputs: a list of `len(hidden) + 1` tensors of zeros and ones, each
-# `(outputs, inputs)`. Which hidden unit has which degree is yours to choose, as long as every degree occurs in a wide layer. With `D = 1` the only output sees nothing.
+# `(outputs, inputs)`. Which hidden unit has which degree is yours to choose, as long as a wide layer has all of $1, \dots, D - 1$. With `D = 1` there is no such degree: give all hidden units degree 1, and the only output sees nothing.
 
 
 # %% solution="made_masks"
@@ -269,18 +272,26 @@ check.masks_connect_all_of_the_past(made_masks, hidden=1)
 made = flowlib.MADE(5, size=1, hidden=(12, 12))
 masks = made.masks()
 product = masks[2] @ masks[1] @ masks[0]
-figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), width_ratios=(5, 12, 12, 5))
-titles = ("first layer", "second layer", "last layer", "product $P$")
-for ax, matrix, title in zip(axes, [*masks, product], titles, strict=True):
+variables, degrees = [1, 2, 3, 4, 5], masks[0].sum(1).int().tolist()  # degree m: m inputs are seen
+steps = (
+    ("first layer", masks[0], "input", variables, "hidden unit", degrees),
+    ("second layer", masks[1], "hidden unit below", degrees, "hidden unit", degrees),
+    ("last layer", masks[2], "hidden unit", degrees, "output", variables),
+    ("product $P$", product, "input", variables, "output", variables),
+)
+figure, axes = plt.subplots(1, 4, figsize=(11, 3.4), width_ratios=(5, 12, 12, 5))
+for ax, (title, matrix, below, below_degrees, above, above_degrees) in zip(axes, steps, strict=True):
     ax.imshow(matrix > 0, cmap="gray_r", vmin=0, vmax=1.4)
-    ax.set(title=title, xlabel="input unit", ylabel="output unit", xticks=[], yticks=[])
+    ax.set_xticks(range(len(below_degrees)), below_degrees, fontsize=8)
+    ax.set_yticks(range(len(above_degrees)), above_degrees, fontsize=8)
+    ax.set(title=title, xlabel=f"degree of {below}", ylabel=f"degree of {above}")
 for i, j in itertools.product(range(5), range(5)):
-    axes[3].text(j, i, int(product[i, j]), ha="center", va="center", color="w" if j < i else "0.5")
+    axes[3].text(j, i, int(product[i, j]), ha="center", va="center", color="w" if j < i else "0.4")
 plt.show()
 
 # %% [markdown]
-# **Figure.** Three masks of a network with 5 inputs, two hidden layers of 12 units and 5 outputs, kept connections dark, and the matrix $P$ of path counts. flowlib sorts the hidden units by
-# degree, so the masks are staircases: below the stairs all is kept. $P$ has zeros on and above its diagonal and large counts below: many ways lead from each variable to each later one, and none back.
+# **Figure.** Three masks of a network with 5 inputs, two hidden layers of 12 units and 5 outputs, kept connections dark, and the matrix $P$ of path counts. The ticks are degrees. flowlib sorts the hidden units by
+# degree, so the masks are staircases: below the stairs all is kept. Where two degrees are equal, the last mask cuts and the others keep. $P$ has zeros on and above its diagonal and counts below: many ways lead from each variable to each later one, and none back.
 #
 # ### Exercise 2 · MADE
 #
@@ -288,7 +299,7 @@ plt.show()
 #
 # Write the network. It is given the masks, and a number `size` of outputs for each variable: two for Gaussian conditionals, $s_i$ and $t_i$. The output is
 # `(*batch, size · D)`, in **blocks of D**: first the first output of every variable, then the second. So the last mask is needed `size` times, one copy below the other. Between the layers stands an activation
-# of your choice; behind the last one none. The masks must hold **whatever the weights are**, for training will change them. `nn.functional.linear(v, W, b)` computes $Wv + b$.
+# of your choice; behind the last one none. The masks must hold **whatever the weights are**, for training will change them. `nn.functional.linear(v, W, beta)` computes $Wv + \beta$.
 
 
 # %% solution="MADE"
@@ -362,7 +373,7 @@ check.made_is_learned(MADE, hidden=1)
 # %% [markdown]
 # ## 3 · The discrete sibling
 #
-# Before the flow, the same network on data that no flow takes: **binary** pixels, $x_i \in \{0, 1\}$. A conditional is then one number, the probability of a 1. With `size = 1` the network gives its logit $a_i(x_{<i})$:
+# Before the flow, the same network on data that no flow takes: **binary** pixels, $x_i \in \{0, 1\}$. A conditional is then one number, the probability of a 1. With `size = 1` the network gives its *logit* $a_i(x_{<i})$, any real number, which the function $\sigma$ squeezes between 0 and 1:
 #
 # $$P(x) = \prod_{i=1}^{D} P(x_i \mid x_{<i}), \qquad P(x_i = 1 \mid x_{<i}) = \sigma(a_i), \quad \sigma(a) = \frac1{1 + e^{-a}} .$$
 #
@@ -455,7 +466,7 @@ check.binary_samples_follow_log_prob(AutoregressiveBernoulli, hidden=1)
 # </details>
 
 # %% [markdown]
-# On real data: handwritten digits of 8×8 pixels, each pixel black or white. The opponent is the table of **independent** pixels, a coin for each: what does it gain to look at the pixels before?
+# On real data: handwritten digits of 8×8 pixels, each pixel black or white. The opponent is the table of **independent** pixels, a coin for each. How much does a model gain that looks at the pixels before?
 
 # %%
 train, validation, test = (part.images for part in data.load_digits_split(seed=0, binarize=8))
@@ -628,11 +639,10 @@ check.maf_batch_shapes(MaskedAutoregressiveLayer, hidden=1)
 #
 # <details><summary>Answer</summary>
 #
-# One. The draw started from a known $u$, so $\log p(x) = \log p_u(u) - \sum_i s_i$ needs no inverse. Dear is only the density of an $x$ that comes **from elsewhere**.
+# One. The draw started from a known $u$, so $\log p(x) = \log p_u(u) - \sum_i s_i$ needs no inverse. Only the density of an $x$ that comes **from elsewhere** is expensive.
 # </details>
 #
-# Is it another family of densities? In a single layer $u_{<i}$ and $x_{<i}$ determine each other, so each can imitate the other, given a network that is large enough. Which functions a network of a given size represents *easily* differs, and that was all the
-# difference in the Cholesky example, too.
+# Is it another family of densities? In a single layer $u_{<i}$ and $x_{<i}$ determine each other. So each kind of layer can imitate the other, given a network that is large enough: the rows of $L$ and of $A$ in the Cholesky example did. What differs is which densities a network of a given size represents *easily*.
 #
 # ### Exercise 5 · The inverse autoregressive layer
 #
@@ -722,7 +732,7 @@ check.iaf_batch_shapes(InverseAutoregressiveLayer, hidden=1)
 
 
 @torch.no_grad()
-def seconds_of(function, argument, repeats=7):
+def seconds_of(function, argument, repeats=15):
     """The fastest of several calls: whatever else the computer does can only slow one down."""
     function(argument)  # a first call is slower
     times = []
@@ -758,6 +768,7 @@ ax.set(
     title="Time of a layer on a batch of 256", xlabel="number of variables D", ylabel="time (milliseconds)"
 )
 ax.set_xticks(sizes, sizes)
+ax.set_yticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
 ax.minorticks_off()
 ax.legend()
 plt.show()
@@ -769,8 +780,8 @@ for key in looks:
     )
 
 # %% [markdown]
-# **Figure.** Time against $D$ on doubly logarithmic axes. Two curves rise along the dotted line of slope 1: MAF's `forward` and IAF's `inverse`. The other two, MAF's `inverse` and IAF's `forward`, lie far below and hardly rise. The two pictures are mirror
-# images: the layers do the same arithmetic with the roles of $u$ and $x$ exchanged.
+# **Figure.** Time against $D$ on doubly logarithmic axes. Two curves, one upon the other, rise along the dotted line of slope 1: MAF's `forward` and IAF's `inverse`. The other two, MAF's `inverse` and IAF's `forward`, lie together far below and rise slowly. What is slow in one layer is fast in the
+# other: the layers do the same arithmetic with the roles of $u$ and $x$ exchanged.
 #
 # | | density of given data (`inverse`) | sampling (`forward`) | network looks at | good for |
 # |---|---|---|---|---|
@@ -809,12 +820,12 @@ check.statements_are_judged(find_the_error, hidden=1)
 # %% [markdown]
 # <details><summary>Help: I cannot tell</summary>
 #
-# Ask two questions of each layer and direction. What does the network look at? Is all of that known before the first step? If so, one pass will do.
+# Ask two questions of each layer and direction. What does the network look at? Is all of that known before the first step? If so, one pass will do. For F: put the kept variables of a coupling layer first. Who looks at whom then?
 # </details>
 #
 # <details><summary>What happened in that text (open it afterwards)</summary>
 #
-# It has exchanged the two names; its reasoning about each kind of key is sound. Its words are "inputs" and "outputs", and which is which depends on the direction one has in mind. This is why the course says *base* and *data*.
+# It has exchanged the two names; what it says about either way to look back is sound. Its words are "inputs" and "outputs", and which is which depends on the direction one has in mind. This is why the course says *base* and *data*.
 # </details>
 
 # %% [markdown]
@@ -829,7 +840,7 @@ check.statements_are_judged(find_the_error, hidden=1)
 # | coupling with mask $b$ | $A_{ij} = (1 - b_i)\, b_j$: the moved look at the kept | 2, and the first is free: the kept pass unchanged |
 # | autoregressive | strictly lower triangular, all ones | $D$ |
 #
-# A coupling layer is an autoregressive layer whose masks cut more. It gives up dependencies and wins both directions. With MADE's degrees it is a matter of numbers: degree 1 for all kept variables, degree 2 for all moved ones. Units of equal degree do not see each other.
+# A coupling layer is an autoregressive layer whose masks cut more. It gives up dependencies and wins both directions. MADE can do it by other degrees: variable $j$ need not have degree $j$. Give all kept variables degree 1 and all moved ones degree 2. Variables of equal degree do not see each other.
 
 # %%
 mask = torch.tensor([1, 0, 1, 0, 1, 0])
@@ -861,7 +872,7 @@ plt.show()
 
 # %% [markdown]
 # **Figure.** Four patterns of dependencies among six variables, measured as products of MADE's masks; dark: $i$ looks at $j$. The autoregressive pattern fills the lower triangle, the reversed order the upper one; both take six passes. Three groups of two
-# make a staircase with broad steps, and three passes. The coupling's pattern is a comb, rows of moved and columns of kept variables: two passes. The counts above the panels are calls of the network, counted.
+# make a staircase with broad steps, and take three passes. The coupling's pattern is a lattice, rows of moved and columns of kept variables: two passes. The numbers above the panels are calls of the network, counted.
 #
 # ### Exercise 7 · Count the passes
 #
@@ -924,8 +935,8 @@ check.passes_reject_cycles(sequential_passes, hidden=1)
 # %% [markdown]
 # ## 8 · Parallel WaveNet: a teacher who scores, a student who draws
 #
-# WaveNet (van den Oord et al. 2016) models sound autoregressively, sample by sample. Its likelihood is cheap to compute and its training is fast; but a second of speech at 16 kHz takes 16,000 passes one after the other. An IAF would draw that second in one pass, and
-# cannot be trained by maximum likelihood in any acceptable time, since the density of data takes as many passes.
+# WaveNet (van den Oord et al. 2016) models sound autoregressively, one value of the sound wave after the other. Its likelihood is cheap to compute and its training is fast. But a second of speech at 16 kHz has 16,000 values, and takes 16,000 passes one after the other. An IAF would draw that second in one pass. It
+# cannot be trained by maximum likelihood in any acceptable time, though, since the density of data takes as many passes.
 #
 # Parallel WaveNet (van den Oord et al. 2017) uses both, each in its cheap direction:
 #
@@ -934,8 +945,8 @@ check.passes_reject_cycles(sequential_passes, hidden=1)
 #
 # $$\mathrm{KL}(q \,\|\, p) = \mathbb E_{x\sim q}\bigl[\log q(x) - \log p(x)\bigr].$$
 #
-# The expectation is over the student's own draws. Draw them, 1 pass; their $\log q$ comes along; the teacher scores them, 1 pass. Nothing in this loop is sequential. The draws are reparameterized, $x = T(u)$ with fixed noise $u$, so that the gradient
-# passes through the teacher's score back into the student: *make such an $x$ more likely under the teacher*, while $\log q$ keeps the student from saying the same thing again and again.
+# The expectation is over the student's own draws. Draw them, 1 pass; their $\log q$ comes along; the teacher scores them, 1 pass. Nothing in this loop is sequential. The draws are reparameterized: $x = T(u)$ with the student's map $T$ and noise $u$ that no parameter touches. So the gradient
+# passes through the teacher's score back into the student: *make such an $x$ more likely under the teacher*. Meanwhile $\log q$ keeps the student from saying the same thing again and again.
 #
 # **Predict.** What would the student learn without the term $\log q(x)$?
 #
@@ -1006,7 +1017,7 @@ check.loss_needs_no_inverse_of_the_student(distillation_loss, hidden=1)
 # %% [markdown]
 # ### In the plane
 #
-# The teacher is a MAF of six layers, fitted to two moons. Then it is frozen, and a student, an IAF of six layers, learns from its scores. The student never sees the data. While it trains, its loss is an estimate of
+# The teacher is a MAF of six layers, fitted to two moons. Then it is frozen, and a student, an IAF of six layers, learns from its scores. The student sees no data point. (Its last layer is told mean and standard deviation of the data, as a start.) While it trains, its loss is an estimate of
 # $\mathrm{KL}(q\,\|\,p)$, which would be 0 for a perfect student.
 
 # %%
@@ -1073,7 +1084,7 @@ for name, x in drawn.items():
 figure, axes = plt.subplots(1, 4, figsize=(12, 2.9), width_ratios=(4, 4, 4, 3))
 for ax, (name, x) in zip(axes, drawn.items(), strict=False):
     plotting.plot_samples(ax, x[:2000], extent=moons.extent, title=name, xlabel="$x_1$", ylabel="$x_2$")
-axes[3].plot(history.train_loss, color=plotting.PALETTE["sky"], linewidth=0.6)
+axes[3].plot(history.train_loss, color=plotting.PALETTE["blue"], linewidth=0.6)
 axes[3].axhline(math.log(2), color=plotting.PALETTE["vermilion"], linestyle="--", label="log 2")
 axes[3].set(title="student's loss", xlabel="step", ylabel="nats", ylim=(0, 3))
 axes[3].legend()
@@ -1092,7 +1103,7 @@ plt.show()
 # ### What the divergence forgives
 #
 # $\mathrm{KL}(q\,\|\,p)$ averages over the **student's** draws. Where the student never goes, nothing is averaged: a mode that it misses costs it little. Where it goes although the teacher is not there, $-\log p$ is large. So this divergence is *mode-seeking*: rather too narrow than too
-# wide. Maximum likelihood minimizes $\mathrm{KL}(p\,\|\,q)$ and errs on the other side: *mode-covering*. In one dimension we can compute both to any accuracy, and try all Gaussians $q$ on a mixture $p$ of two:
+# wide. Maximum likelihood minimizes $\mathrm{KL}(p\,\|\,q)$ and errs on the other side: *mode-covering*. In one dimension we can compute both to any accuracy, and try a whole table of Gaussians $q$ on a mixture $p$ of two:
 
 # %%
 grid = torch.linspace(-12, 12, 2401, dtype=torch.float64)
@@ -1124,12 +1135,12 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# **Figure.** A mixture of two Gaussians, gray, and two Gaussians fitted to it. By KL(p ‖ q) the best one is wide and centered between the modes, where there is hardly any data. By KL(q ‖ p) it sits on one of the two modes and ignores the other, at a price of about log 2, printed above: half of
-# the mass that it should have covered. The student in the plane has done the same. It draws convincing samples and does not know of the others.
+# **Figure.** A mixture of two Gaussians, gray, and two Gaussians fitted to it. By KL(p ‖ q) the best one is wide and centered between the modes, where $p$ has hardly any mass. By KL(q ‖ p) it sits on one of the two modes and ignores the other. The price is about log 2, printed above: that of half of
+# the mass. The student in the plane has done the same. It draws convincing samples of one moon and does not know of the other.
 #
 # ### Sound, in miniature
 #
-# Our signals are windows of $D = 16$ samples of noisy damped sine waves, whose frequency, damping, amplitude and phase are random. After a few samples a good listener can guess the rest: autoregressive data. The yardstick is a Gaussian with full covariance, the best linear guess.
+# Our signals are windows of $D = 16$ points in time of noisy damped sine waves, whose frequency, damping, amplitude and phase are random. After a few points a good listener can guess the rest: autoregressive data. The yardstick is a Gaussian with full covariance, the best linear guess.
 
 # %%
 D = 16
@@ -1147,7 +1158,9 @@ with torch.no_grad():
 for name, values in nll.items():
     print(f"{name:14s} {mean_and_error(values)} nats a window of test data")
 by_student, by_teacher = divergences(wave_student, wave_teacher)
-print(f"KL(student ‖ teacher) = {mean_and_error(by_student)} nats, {by_student.mean() / D:.3f} a sample")
+print(
+    f"KL(student ‖ teacher) = {mean_and_error(by_student)} nats, {by_student.mean() / D:.3f} a point in time"
+)
 worse = (by_teacher > 10).double().mean()
 print(
     f"teacher's windows: the student's log-density is lower by {by_teacher.median():.2f} nats in the median, by more than 10 for {worse:.1%}"
@@ -1163,12 +1176,12 @@ windows = {
 }
 for ax, (name, x) in zip(axes, windows.items(), strict=True):
     ax.plot(range(D), x.T, marker=".", linewidth=1)
-    ax.set(title=name, xlabel="time (samples)", xticks=range(0, D, 5))
+    ax.set(title=name, xlabel="time (steps)", xticks=range(0, D, 5))
 axes[0].set_ylabel("amplitude")
 plt.show()
 
 # %% [markdown]
-# **Figure.** Six windows each of the data, the teacher and the student. All three show slow oscillations that die away, with a little noise on top. By eye they are hard to tell apart. There are no separate modes to be lost here, since amplitude and phase vary continuously, and the divergence per sample is small. Even so the student is a little too sure of itself: see the share of the teacher's windows that it finds very unlikely.
+# **Figure.** Six windows each of the data, the teacher and the student. All three show slow oscillations that die away, with a little noise on top. By eye they are hard to tell apart. There are no separate modes to be lost here, since amplitude and phase vary continuously, and the divergence per point in time is small. Even so the student is a little too sure of itself: see the share of the teacher's windows that it finds very unlikely.
 #
 # Now the clock. The teacher, 2 layers, draws in 2 · 16 passes, each waiting for the last; the student, 4 layers, in 4.
 
@@ -1185,10 +1198,10 @@ print(
 )
 
 # %% [markdown]
-# The student has twice as many layers and draws many times as fast. At $D = 16$ this is a convenience; at 16,000 samples a second it decides whether a voice can answer. The paper's student speaks more than 20 times faster than real time. The last line is the same fact from the other side: ask the student for the density of
-# given data, and it is the slow one. Each model is used in its cheap direction only.
+# The student has twice as many layers and draws several times as fast. At $D = 16$ this is a convenience; at 16,000 values a second it decides whether a voice can answer. The paper's student speaks more than 20 times faster than real time. The last line is the same fact from the other side: ask the student for the density of
+# given data, and it is the slow one. Distillation uses each model in its cheap direction only.
 #
-# The real system needed more than the divergence: its authors add losses on the power in each frequency band and on the content of the speech; with the divergence alone the voice came out as a whisper. And its teacher is a convolutional network over mixtures of logistics. The principle is what you have built.
+# The real system needed more than the divergence: its authors add losses on the power in each frequency band and on the content of the speech, the first of them against a voice that only whispers. And its teacher is a convolutional network whose conditionals are mixtures of logistic distributions. The principle is what you have built.
 #
 # ### Exercise 9 · In your own words
 #
@@ -1196,8 +1209,7 @@ print(
 #
 # (a) Why could the student not be trained by maximum likelihood on the data directly, and why is distillation cheap? Count passes of the networks. (b) A student reaches a small $\mathrm{KL}(q\,\|\,p)$. Which defect may it still have, and which measurement would show it?
 #
-# *What we look for.* One point for (a): the density of given data under an IAF takes $D$ passes in turn for each step; in distillation the student draws with its density in one pass and the teacher scores in one. One point for (b): missing modes or too little variety, since only the student's own draws are averaged; shown by
-# $\mathrm{KL}(p\,\|\,q)$, the log-density of held-out data under the student, or by counting modes.
+# *What we look for.* One point for (a): the passes of one training step, counted for both ways to train. One point for (b): a defect with its reason, and a measurement that would find it.
 
 # %% [markdown] manual="why_distill" points=2
 # ### BEGIN SOLUTION
@@ -1205,21 +1217,21 @@ print(
 # and for the teacher's density, one pass of a MAF. No step waits for another.
 #
 # (b) It may leave out modes, or say too little of what the teacher knows: only places where the student draws are averaged, so what it misses costs next to nothing. The other divergence, $\mathrm{KL}(p\,\|\,q)$, estimated on the teacher's draws or as the student's mean log-density of held-out data,
-# is large then. In the plane, counting the share of samples on each moon shows it as well.
+# is large then. In the plane, counting the share of draws on each moon shows it as well.
 # ### END SOLUTION
 
 # %% [markdown]
 # ## Key points
 #
 # - The chain rule with Gaussian conditionals is an invertible map: $x_i = u_ie^{s_i} + t_i$. Its Jacobian is triangular, $\log|\det J| = \sum_i s_i$.
-# - MADE gives all $s_i$, $t_i$ from one network: degrees never fall along a connection, and rise at the last.
+# - MADE gives all $s_i$, $t_i$ from one network: along a connection degrees never fall, and to an output they rise.
 # - MAF's network looks at the data: density in 1 pass, sampling in $D$. IAF's looks at the base: sampling in 1 pass, density of given data in $D$, density of its own samples for free.
 # - The passes of the slow direction are the longest chain of waiting: $D$ for an autoregressive layer, 2 for a coupling layer.
 # - Discrete data: the same masks and a coin for each variable; exact likelihood, no flow.
 # - Distillation uses a MAF's density and an IAF's samples. $\mathrm{KL}(q\,\|\,p)$ is mode-seeking: look at the other divergence, too.
 #
-# **Common mistakes**: an output that sees itself ($\ge$ for $>$ in the last mask) · masks applied once and trained away · $s$ and $t$ interleaved where blocks are meant · all variables computed in the first pass · the log-scales of every pass added · MAF and IAF exchanged · `no_grad` around the
-# teacher · the student's inverse in the distillation loss.
+# **Common mistakes**: an output that sees itself ($\ge$ for $>$ in the last mask) · masks applied once and trained away · $s$ and $t$ interleaved where blocks are meant · $\log(1 - \sigma(a))$ computed from a rounded $\sigma(a)$ · all variables computed in the first pass · the log-scales of every pass added · MAF and
+# IAF exchanged · passes counted as variables · `no_grad` around the teacher · the student's inverse in the distillation loss.
 #
 # ## References
 #

@@ -2,20 +2,20 @@
 # # 8 · Variational inference with flows
 #
 # The encoder of a VAE answers with a Gaussian. If the true posterior has two peaks, or a bend, the answer is wrong, and the ELBO pays for
-# it. A flow can bend the Gaussian: draw $u$, move it by an invertible map $T$, and call $z = T(u)$ the draw. This is where flows entered
-# deep learning (Rezende & Mohamed 2015), and it turns one habit of this course around: the density is needed **at our own draws only**. So
+# it. A flow can bend the Gaussian: draw $u$, move it by an invertible map $T$, and call $z = T(u)$ the draw. This use of them made flows
+# widely known (Rezende & Mohamed 2015). It turns one habit of this course around: the density is needed **at our own draws only**. So
 # the map must *have* an inverse, but nobody ever computes it.
 #
 # **You will be able to**
 # - write the free energy and the ELBO of a flow posterior, and say which term a well-known text forgot;
-# - derive the planar flow's determinant, state its invertibility condition without the two usual mistakes, and show what breaks without it;
+# - derive the planar flow's determinant, state when it has an inverse without the two usual mistakes, and show what breaks where it has none;
 # - implement the planar flow both ways, with the right gradient through a root that was found by bisection;
 # - fit flows to densities known up to a factor, with the true normalizer to compare with;
 # - split the ELBO's gap into an approximation gap and an amortization gap, and measure both;
 # - say in which sense a flow prior and a flow posterior are the same thing, and in which they are not.
 #
-# **Time:** about 75 minutes of reading, 120 minutes of exercises (34 points, 3 of them graded by hand). **Needs:** notebooks 1, 2 and 4
-# (change of variables, determinants, ELBO); 5 for the last section.
+# **Time:** about 75 minutes of reading, 120 minutes of exercises.
+# **Needs:** notebooks 1, 2 and 4 (change of variables, determinants, ELBO); 5 and 7 (flow priors, autoregressive flows) for the last section.
 
 # %%
 import math
@@ -44,8 +44,9 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # | symbol | shape | meaning |
 # |---|---|---|
 # | $x$ | `(*batch, D)` | data |
+# | $S, M, K$ | | number of draws for each example, of latent variables, of layers |
 # | $u$ | `(S, *batch, M)` | base variable, $u \sim q_0(u\mid x)$: a Gaussian that the encoder gives |
-# | $z = T(u)$ | `(S, *batch, M)` | latent variable; in sections 2 to 6 there is no $x$, and $z$ has $D$ entries |
+# | $z = T(u)$ | `(S, *batch, M)` | latent variable; in sections 2 to 6 there is no $x$, and $u$ and $z$ are `(*batch, D)` |
 # | $q_0$, $q$ | | density of $u$, density of $z$ |
 # | $p(z\mid x)$ | event `(M,)` | exact posterior |
 # | $U(z)$ | `(*batch,)` | energy in nats: a target $p(z) = e^{-U(z)}/Z$ whose normalizer $Z$ need not be known |
@@ -65,8 +66,8 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 #
 # $$p(z\mid x) \propto e^{-z^2/2}\; e^{-(x - |z|)^2/(2\cdot 0.3^2)} .$$
 #
-# One latent variable: the normalizer is an integral over a line, and a fine grid does it. The grid also gives the divergence
-# $\mathrm{KL}(q\,\|\,p(z\mid x))$ of any candidate $q$, which is exactly what the ELBO loses (notebook 4).
+# There is one latent variable: the normalizer is an integral over a line, and a sum over a fine grid computes it. The grid also gives the
+# divergence $\mathrm{KL}(q\,\|\,p(z\mid x))$ of any candidate $q$, which is exactly what the ELBO loses (notebook 4).
 #
 # **Predict.** We observe $x = 1.5$. What does the best Gaussian look like, in the sense of this KL? How many nats does it lose?
 
@@ -115,8 +116,8 @@ plt.show()
 # ignores the other; the best one centered at zero (dashed) covers both and the empty middle, and loses more.
 #
 # $\mathrm{KL}(q\,\|\,p)$ is an average under $q$. It punishes $q$ for being where $p$ is not, and does not see what $q$ leaves out.
-# Covering one of two equal peaks costs $\log 2$: there $q$ is twice as high as $p$. No Gaussian does better here. What we need is a richer
-# family of $q$, one that can still be drawn from, with a gradient, and whose density at a draw is known.
+# Covering one of two equal peaks costs $\log 2$: there $q$ is twice as high as $p$. No Gaussian in our table does better. We need a richer
+# family of $q$: we must be able to draw from it, with a gradient, and to know its density at the draw.
 
 # %% [markdown]
 # ## 2 · The density of what you drew
@@ -130,7 +131,7 @@ plt.show()
 #
 # $$\mathbb E_{q(z)}[f(z)] = \mathbb E_{q_0(u)}[f(T(u))] .$$
 #
-# For several layers, $z_0 = u$, $z_k = T_k(z_{k-1})$, the log-determinants add up, each taken
+# For several layers, $z_0 = u$ and $z_k = T_k(z_{k-1})$ up to $z = z_K$, the log-determinants add up, each taken
 # **at $z_{k-1}$, where the point has arrived**.
 #
 # By machine: a flow of `flowlib`, its density at its own draws with and without the inverse.
@@ -149,7 +150,7 @@ print("largest difference:", (from_the_draw - by_the_inverse).abs().max().item()
 # %% [markdown]
 # ### The free energy
 #
-# Let the target be known up to a factor only, $p(z) = e^{-U(z)}/Z$. Physics calls $U$ an energy; for a posterior, $U(z) = -\log p(x, z)$
+# Let the target be known only up to a factor: $p(z) = e^{-U(z)}/Z$. Physics calls $U$ an energy. For a posterior, $U(z) = -\log p(x, z)$
 # and $Z = p(x)$. Then
 #
 # $$\mathrm{KL}(q\,\|\,p) = \mathbb E_q[\log q(z) + U(z)] + \log Z
@@ -174,8 +175,8 @@ print("largest difference:", (from_the_draw - by_the_inverse).abs().max().item()
 #
 # Difficulty 2/5 (three terms, three signs) · about 15 minutes · 5 points
 #
-# `energy(z)` is $U$, one number per point. `base()` is the distribution $q_0$; it may have parameters of its own. `transform(u)` returns
-# `(z, log_det)`. The transforms that you are given have no inverse.
+# Estimate $\mathcal F$ by the mean over `num_samples` draws. `energy(z)` is $U$, one number per point. `base()` is the distribution $q_0$; it
+# may have parameters of its own. `transform(u)` returns `(z, log_det)`. The transforms that you are given have no `inverse`.
 
 
 # %% solution="free_energy"
@@ -250,9 +251,9 @@ check.free_energy_gradient_reaches_the_base(free_energy, hidden=1)
 #
 # $$z = T(u) = u + v\,\tanh(w^\top u + b), \qquad v, w \in \mathbb R^D,\; b \in \mathbb R .$$
 #
-# Read it from inside: $w^\top u + b$ is a number that says how far $u$ is from a plane (hence the name). $\tanh$ turns it into a
-# bump-shaped amount between $-1$ and $1$. Every point moves by this amount **along one and the same vector** $v$. That is $2D + 1$
-# parameters.
+# Read it from inside. $w^\top u + b$ is a number, 0 on a plane (hence the name) and growing with the distance from it. $\tanh$ turns it into an
+# amount between $-1$ on one side and $1$ on the other, with a smooth step at the plane. Every point moves by this amount **along one and the
+# same vector** $v$. That is $2D + 1$ parameters.
 
 # %%
 
@@ -283,14 +284,14 @@ for ax, layer, title in zip(
 plt.show()
 
 # %% [markdown]
-# **Figure.** Where a planar flow carries a square grid. Left, with $w^\top v < 0$: lines crowd along one oblique plane, so density rises
-# there. Middle, with $w^\top v > 0$: the sheet is stretched along a band, so density falls there. Far from the band, left and right, the
-# grid is only shifted, in opposite directions. Right: six layers in a row squeeze, stretch and shear the sheet, and never tear or fold it.
-# One layer does one thing at one plane. That is little, and so many layers are needed.
+# **Figure.** Where a planar flow carries a square grid. Left, with $w^\top v < 0$: lines crowd along one oblique line (a "plane" of two
+# dimensions), so density rises there. Middle, with $w^\top v > 0$: the sheet is stretched along a band, so density falls there. Far from the
+# band, left and right, the grid is only shifted, in opposite directions. Right: six layers in a row squeeze, stretch and shear the sheet, and
+# never tear or fold it. One layer does one thing at one plane. That is little, and so many layers are needed.
 #
 # ### The determinant
 #
-# The chain rule gives the Jacobian. With $a = w^\top u + b$ and $\tanh'(a) = 1 - \tanh^2(a)$,
+# The chain rule gives the Jacobian. With $a = w^\top u + b$, $\tanh'(a) = 1 - \tanh^2(a)$, and $\delta_{ij} = 1$ for $i = j$, else 0,
 #
 # $$J_{ij} = \frac{\partial z_i}{\partial u_j} = \delta_{ij} + v_i \tanh'(a)\, w_j , \qquad J = I + \tanh'(a)\, v w^\top .$$
 #
@@ -306,8 +307,8 @@ plt.show()
 # \begin{pmatrix} I & 0 \\ -w^\top & 1\end{pmatrix}
 # = \begin{pmatrix} I & v \\ 0 & 1 + w^\top v\end{pmatrix}.$$
 #
-# All four are block-triangular. The outer two on the left have determinant 1, the middle one $\det(I + v w^\top)$, the result
-# $1 + w^\top v$. $\square$
+# All four are block-triangular, so each determinant is the product of those of the diagonal blocks. The outer two on the left have
+# determinant 1, the middle one $\det(I + v w^\top)$, the result $1 + w^\top v$. $\square$
 #
 # Sympy multiplies the blocks for a **symbolic** dimension $n$, so this is the proof and not an example:
 
@@ -358,7 +359,7 @@ check.determinant_is_that_of_the_jacobian(planar_determinant, hidden=1)
 # %% [markdown]
 # <details><summary>Help: nudge</summary>
 #
-# In $J = I + \tanh'(a)\,v w^\top$ the number $\tanh'(a)$ can be counted to either vector. What does the lemma say then?
+# In $J = I + \tanh'(a)\,v w^\top$ let the number $\tanh'(a)$ belong to one of the vectors. What does the lemma say then?
 # </details>
 # <details><summary>Help: right for D = 1, wrong for D = 2</summary>
 #
@@ -372,8 +373,9 @@ check.determinant_is_that_of_the_jacobian(planar_determinant, hidden=1)
 #
 # $$y = a + w^\top v\,\tanh(a) =: f(a) .$$
 #
-# Everything perpendicular to $w$ follows: once $a$ is known, $u = z - v\tanh(a)$. So the map of $D$ variables has an inverse if and only if
-# the function $f$ of **one** variable has. It must increase:
+# Once $a$ is known, so is all of $u = z - v\tanh(a)$. And two numbers $a$ with the same $f(a)$ give two points $u$ with the same $z$. So the map
+# of $D$ variables has an inverse if and only if the function $f$ of **one** variable has. As $f(a)$ runs from $-\infty$ to $\infty$, it must
+# increase; and its slope must not be 0 anywhere, or a density would be infinite there:
 #
 # $$f'(a) = 1 + w^\top v\,\tanh'(a) > 0 \quad\text{for all } a .$$
 #
@@ -381,10 +383,12 @@ check.determinant_is_that_of_the_jacobian(planar_determinant, hidden=1)
 #
 # $$\boxed{\,w^\top v > -\frac{1}{\sup \tanh'} = -1\,}$$
 #
-# Two slips are common. The lecture's slides divide by $\sup\sigma$, the largest value of the activation, in place of $\sup\sigma'$, its
-# largest *slope*. For $\tanh$ both are 1, by luck. A set of lecture notes asks for $h'\cdot u^\top w \ge -1$, not strictly.
+# Two slips are common. Write $\sigma$ for the activation, here $\tanh$. The lecture's slides divide by $\sup\sigma$, its largest value, in place of
+# $\sup\sigma'$, its largest *slope*. For $\tanh$ both are 1, by luck. A set of lecture notes asks, in our letters, for
+# $w^\top v\,\sigma'(a) \ge -1$, not strictly.
 #
-# **Predict.** Take $\sigma(a) = \tanh(3a)$. What do the two conditions say, and is $a \mapsto a - \tfrac12\tanh(3a)$ increasing?
+# **Predict.** Take $\sigma(a) = \tanh(3a)$. What do $w^\top v > -1/\sup\sigma$ and $w^\top v > -1/\sup\sigma'$ say, and is
+# $a \mapsto a - \tfrac12\tanh(3a)$ increasing?
 
 # %%
 steep = 3 - 3 * torch.tanh(3 * axis) ** 2  # the slope of tanh(3a)
@@ -445,10 +449,10 @@ print(f"mass of the 'density' evaluated through one inverse: {mass:.3f}")
 
 z_axis = np.linspace(-3, 3, 1501)
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
-for inner, color in ((3.0, "green"), (-0.5, "blue"), (-1.0, "orange"), (FOLD, "vermilion")):
+for inner, color in ((3.0, "green"), (-0.5, "blue"), (-1.0, "purple"), (FOLD, "vermilion")):
     axes[0].plot(fine, f(fine, inner), color=plotting.PALETTE[color], label=f"$w^\\top v = {inner:g}$")
 axes[0].set(title="$f(a) = a + w^\\top v\\,\\tanh(a)$", xlabel="a", ylabel="f(a)", xlim=(-3, 3), ylim=(-3, 3))
-axes[0].legend()
+axes[0].legend(loc="lower right")
 axes[1].hist(
     f(a_drawn), bins=120, range=(-3, 3), density=True, color=plotting.PALETTE["sky"], alpha=0.6, label="draws"
 )
@@ -456,17 +460,23 @@ axes[1].plot(
     z_axis,
     np.exp(true_log_density(z_axis)),
     color=plotting.PALETTE["black"],
-    label="true density: all branches",
+    label="sum of branches",
 )
 with np.errstate(invalid="ignore"):
     axes[1].plot(
         z_axis,
         np.exp(claimed_log_density(np.nanmin(branches(z_axis), axis=0))),
         color=plotting.PALETTE["vermilion"],
-        label="claimed, leftmost root",
+        label="leftmost root",
     )
-axes[1].set(title=f"density of z for $w^\\top v = {FOLD}$", xlabel="z", ylabel="density", ylim=(0, 2.4))
-axes[1].legend(loc="upper center", frameon=True, framealpha=1.0)
+axes[1].set(
+    title=f"density of z for $w^\\top v = {FOLD}$",
+    xlabel="z",
+    ylabel="density",
+    xlim=(-2.5, 3.5),
+    ylim=(0, 2.4),
+)
+axes[1].legend(loc="upper right", fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -475,7 +485,7 @@ plt.show()
 # which fits them, and the formula with a single root (vermilion), which lies below it wherever the branches overlap.
 #
 # Here is why this is worse than an inaccuracy. Claimed densities are too **low** at the draws, so $\mathbb E_q[\log q]$ comes out too
-# small, and the free energy falls **below** $-\log Z$. The bound is no bound any more. An optimizer looks for small free energies: it will
+# small, and the free energy can fall **below** $-\log Z$. The bound is no bound any more. An optimizer looks for small free energies: it will
 # find the fold, and you will report an ELBO above $\log p(x)$.
 #
 # **And equality?** At $w^\top v = -1$ there is an inverse, like that of $u^3$ (notebook 1). But the slope at $a = 0$ is 0, so the
@@ -493,17 +503,19 @@ with np.errstate(divide="ignore"):
 # %% [markdown]
 # ### The constraint, built in
 #
-# Let the optimizer choose $v$ freely and change it a little before use (Rezende & Mohamed, appendix). Only the number $w^\top v$ must be
+# Let the optimizer choose $v$ freely, and change it a little before use (Rezende & Mohamed, appendix). Only the number $w^\top v$ must be
 # changed, so move $v$ along $w$ and leave the rest alone:
 #
 # $$\hat v = v + \bigl(m(w^\top v) - w^\top v\bigr)\frac{w}{|w|^2}, \qquad m(c) = -1 + \log(1 + e^{c}) .$$
 #
-# Check by multiplying with $w^\top$: $w^\top\hat v = m(w^\top v)$. And $m$ increases smoothly from $-1$, which it never reaches, to
-# $\infty$.
+# Here $|w|^2 = w^\top w$. Check by multiplying with $w^\top$: $w^\top\hat v = m(w^\top v)$. And $m$ increases smoothly from $-1$, which it never
+# reaches, to $\infty$.
 #
 # ### Exercise 3 · The constraint
 #
 # Difficulty 2/5 (a projection, and an overflow) · about 10 minutes · 4 points
+#
+# Return $\hat v$ for one pair of vectors or for a batch of them. $e^{w^\top v}$ may overflow; $\hat v$ does not.
 
 
 # %% solution="constrain"
@@ -589,9 +601,9 @@ def planar_forward(u, v, w, b):
         (z `(*batch, D)`, log|det ∂z/∂u| `(*batch,)`).
     """
     ### BEGIN SOLUTION
-    bump = torch.tanh((w * u).sum(-1) + b)
-    z = u + v * bump.unsqueeze(-1)
-    log_det = torch.log1p((1 - bump**2) * (w * v).sum(-1))
+    amount = torch.tanh((w * u).sum(-1) + b)
+    z = u + v * amount.unsqueeze(-1)
+    log_det = torch.log1p((1 - amount**2) * (w * v).sum(-1))
     return z, log_det
     ### END SOLUTION
 
@@ -631,7 +643,7 @@ check.planar_parameters_of_each_example(planar_forward, hidden=1)
 # </details>
 # <details><summary>Help: shapes (3, 2) and (3,) do not broadcast</summary>
 #
-# The bump is one number per point and $v$ has $D$ entries: give the bump an axis of length 1 at the end, with `unsqueeze(-1)`.
+# $\tanh(a)$ is one number per point and $v$ has $D$ entries: give $\tanh(a)$ an axis of length 1 at the end, with `unsqueeze(-1)`.
 # </details>
 #
 # ### The inverse, for when it is wanted after all
@@ -641,8 +653,8 @@ check.planar_parameters_of_each_example(planar_forward, hidden=1)
 #
 # $$f(a) = a + w^\top v\,\tanh(a) = y, \qquad y = w^\top z + b .$$
 #
-# $f$ increases, and $\tanh$ lies between $-1$ and $1$, so the root lies in $[\,y - |w^\top v|,\; y + |w^\top v|\,]$ wherever $y$ is.
-# **Bisect**: look at the middle, keep the half that holds the root. Sixty halvings use up all the digits of a float64. Then
+# $f$ increases, and $\tanh$ lies between $-1$ and $1$, so the root lies in the bracket $[\,y - |w^\top v|,\; y + |w^\top v|\,]$ wherever $y$ is.
+# **Bisect**: look at the middle of the bracket, keep the half that holds the root. Sixty halvings use up all the digits of a float64. Then
 # $u = z - v\tanh(a)$.
 #
 # **Predict.** You find $a$ in this way, with PyTorch tensors, and call `backward()`. The bisection consists of comparisons and of midpoints
@@ -651,16 +663,16 @@ check.planar_parameters_of_each_example(planar_forward, hidden=1)
 # <details><summary>Answer</summary>
 #
 # Every midpoint is a weighted mean of $y - |w^\top v|$ and $y + |w^\top v|$, with weights that are plain numbers. So autograd says
-# $\partial a/\partial y = 1$. The implicit function theorem says $\partial a/\partial y = 1/f'(a)$. Values right, gradient wrong, no error:
-# the trap of notebook 4 in another dress.
+# $\partial a/\partial y = 1$. Differentiate $f(a) = y$ by $y$ instead (the implicit function theorem): $f'(a)\,\partial a/\partial y = 1$, so
+# $\partial a/\partial y = 1/f'(a)$. Values right, gradient wrong, no error: as with `sample` for `rsample` in notebook 4.
 # </details>
 #
 # **The remedy** costs one line. Search without gradient, which gives the number $a^\ast$. Then take one Newton step *with* gradient,
 #
 # $$a = a^\ast - \frac{f(a^\ast) - y}{f'(a^\ast)} .$$
 #
-# Its value is $a^\ast$, as the residual is zero. Its derivative by $y$ is $1/f'(a^\ast)$, and by a parameter $\theta$ of $f$ it is
-# $-\partial_\theta f/f'$: those of the true root.
+# Its value is $a^\ast$, as the residual $f(a^\ast) - y$ is zero. Its derivative by $y$ is $1/f'(a^\ast)$. By any parameter $\theta$ of $f$, such as
+# $w^\top v$, it is $-\partial_\theta f(a^\ast)/f'(a^\ast)$. Those are the derivatives of the true root.
 
 # %%
 wv, y0 = torch.tensor(3.0, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
@@ -688,6 +700,9 @@ print(f"implicit function theorem:                   1/f'(a) = {1 / slope_at_roo
 # ### Exercise 5 · Inverse
 #
 # Difficulty 3/5 (a search and its gradient) · about 25 minutes · 5 points
+#
+# Search without gradient, take the Newton step with gradient, and compute `u` and `log_det` from the result. Here one `v`, `w`, `b` serves all
+# points. The gradients with respect to `z`, `v`, `w` and `b` must be right, too.
 
 
 # %% solution="planar_inverse"
@@ -713,9 +728,9 @@ def planar_inverse(z, v, w, b):
             low, high = torch.where(below, a, low), torch.where(below, high, a)
     slope = 1 + inner * (1 - torch.tanh(a) ** 2)
     a = a - (a + inner * torch.tanh(a) - y) / slope
-    bump = torch.tanh(a)
-    u = z - v * bump.unsqueeze(-1)
-    log_det = -torch.log1p(inner * (1 - bump**2))
+    amount = torch.tanh(a)
+    u = z - v * amount.unsqueeze(-1)
+    log_det = -torch.log1p(inner * (1 - amount**2))
     return u, log_det
     ### END SOLUTION
 
@@ -792,8 +807,8 @@ for name in ("U1", "U2"):
 
 # %% [markdown]
 # **Fit.** What are the data of variational inference? Draws of the base: we may have as many as we like. The loss is the free energy. As in
-# the paper the energy is faded in: $\beta U$ with $\beta$ from 0.01 to 1, so that $q$ is spread out first and does not fall into the first
-# valley.
+# the paper the energy is faded in: $\beta U$ with $\beta$ growing from 0.01 to 1. So $q$ is spread out at first, and does not fall into the
+# nearest valley.
 #
 # **Predict.** After training, $\mathcal F + \log Z$ is $\mathrm{KL}(q\,\|\,p)$. Which of the two targets will be harder for 16 planar
 # layers on a standard normal base?
@@ -856,12 +871,12 @@ plt.show()
 
 # %% [markdown]
 # **Figure.** Rows: $U_1$, $U_2$. Left the target, in the middle the fitted flow's density (computed at grid points, so through 16
-# inverses), right its draws. The two crescents of $U_1$ are found, with a few draws on the bridge that a continuous map cannot do without.
-# The wave of $U_2$ comes out as four pieces on its crests and troughs, joined by thin bridges, and wider than they should be: every bend
-# takes layers, and sixteen are few.
+# inverses), right its draws. In a row the colors are those of the target, and yellow is its highest density or more. The flow finds the two
+# crescents of $U_1$, with a few draws on the bridge that a continuous map cannot do without. The wave of $U_2$ comes out as four pieces on its
+# crests and troughs, joined by thin bridges, and wider than they should be: every bend takes layers, and sixteen are few.
 #
-# The KL above is a true distance, not a training loss, because $Z$ is known. It also checks us: were the determinant wrong, it could become
-# negative.
+# Since $Z$ is known, the numbers above are the divergence itself, and not only a loss. They also check us: with a wrong determinant they could
+# become negative.
 
 # %% [markdown]
 # ## 7 · An encoder with a flow
@@ -873,14 +888,14 @@ plt.show()
 # + \sum_{k=1}^K \log\Bigl|\det\frac{\partial z_k}{\partial z_{k-1}}\Bigr|\Bigr] .$$
 #
 # One text concludes: "we don't need to modify our loss functions, as the KL divergence we calculate is still" that of $q_0$ to the prior.
-# The sum at the end is what it forgot.
+# It forgot the sum at the end.
 #
 # ### Exercise 6 · The ELBO of a flow posterior
 #
 # Difficulty 3/5 (notebook 4's ELBO with one more step) · about 20 minutes · 6 points
 #
-# Here `encoder(x)` returns a pair `(q0, transform)`: a distribution over $u$, and a function that takes $u$ `(S, *batch, M)` to
-# `(z, log_det)`.
+# Estimate $\mathcal L(x)$ for each example by the mean over `num_samples` draws. Here `encoder(x)` returns a pair `(q0, transform)`: a
+# distribution over $u$, and a function that takes $u$ `(S, *batch, M)` to `(z, log_det)`, with the sum over layers already in `log_det`.
 
 
 # %% solution="flow_elbo"
@@ -953,7 +968,7 @@ check.flow_elbo_batch_shapes(flow_elbo, hidden=1)
 # does this, and `flowlib.FlowEncoder` makes one for each $x$. So every function of notebook 4 works unchanged, IWAE included.
 
 # %%
-context = 8  # numbers that the encoder hands to the flow; each layer reads its 2M + 1 parameters off them
+context = 8  # numbers that the encoder hands to the flow; a linear map of each layer makes its 2M + 1 parameters of them
 
 
 def planar_posterior(x_size, latents, layers, hidden):
@@ -975,9 +990,16 @@ with torch.no_grad():
     )
 
 # %% [markdown]
-# Now the instrument of section 1. Model: $z\sim\mathcal N(0,1)$, $x = |z| + 0.3\,\epsilon$. Two encoders are trained on draws $x$ of the
-# model, a Gaussian one and one with six planar layers. Both start with the mean at $+1$. From 0 the Gaussian would stay there: for
-# $x = 1.5$ the KL of a centered Gaussian is a *local* minimum, as high as section 1 printed, with a small hill around it.
+# Now the instrument of section 1. Model: $z\sim\mathcal N(0,1)$, $x = |z| + 0.3\,\epsilon$ with $\epsilon\sim\mathcal N(0, 1)$. Train two encoders
+# on draws $x$ of the model, a Gaussian one and one with six planar layers. Both start with the mean at $+1$. Why not at 0? Section 1's table of
+# Gaussians for $x = 1.5$ holds the answer, the least KL at each mean:
+
+# %%
+for mean in (0.0, 0.3, 0.6, 0.8, 1.0, 1.4):
+    print(f"mean {mean:.1f}: KL at least {table[means.sub(mean).abs().argmin()].min():.3f} nats")
+
+# %% [markdown]
+# The centered Gaussian is a *local* minimum, behind a hill. An encoder that starts there stays there.
 #
 # **Predict.** For which $x$ will the Gaussian encoder lose little? What happens near $x = 0$?
 
@@ -1042,8 +1064,8 @@ colors = {"Gaussian": plotting.PALETTE["vermilion"], "six planar layers": plotti
 for name, gap in gaps.items():
     axes[0].plot(x_axis, gap, color=colors[name], label=name)
 axes[0].axhline(math.log(2), linestyle=":", color=plotting.PALETTE["black"], label="log 2")
-axes[0].set(title="gap of the ELBO", xlabel="x", ylabel="KL(q ‖ posterior), nats", ylim=(0, 1.0))
-axes[0].legend()
+axes[0].set(title="gap of the ELBO", xlabel="x", ylabel="KL(q ‖ posterior), nats", ylim=(0, 1.2))
+axes[0].legend(loc="upper right")
 for ax, k in zip(axes[1:], (14, 40), strict=True):
     ax.plot(axis, (joint - log_px[:, None])[k].exp(), color=plotting.PALETTE["black"], label="exact")
     for name, density in densities.items():
@@ -1059,24 +1081,26 @@ plt.show()
 # stays lower and grows slowly with the distance of the peaks. Middle and right: exact posterior and both approximations at two values of
 # $x$. Where the peaks are separate, the Gaussian has chosen one; the flow has split.
 #
-# All gaps are exact here, from the grid. A VAE of images has more latents than one; with two we still have a grid.
+# All gaps are exact here, from the grid. A VAE of images has more than one latent variable; for two a grid is still possible.
 
 # %% [markdown]
 # ## 8 · Two gaps
 #
-# Why is an encoder's $q(z\mid x)$ not the posterior? Two reasons (Cremer, Li & Duvenaud 2018). Let $q^\ast$ be the best member of the
-# family for **this** $x$, found by optimizing it for this $x$ alone. Then
+# Why is an encoder's $q(z\mid x)$ not the posterior? There are two reasons (Cremer, Li & Duvenaud 2018). Write $\mathcal L[q]$ for the ELBO of $x$
+# with the posterior $q$. Let $q^\ast$ be the best member of the family for **this** $x$, found by optimizing it for this $x$ alone. Then
 #
 # $$\log p(x) - \mathcal L[q_{\text{encoder}}]
 # = \underbrace{\log p(x) - \mathcal L[q^\ast]}_{\text{approximation gap}}
 # + \underbrace{\mathcal L[q^\ast] - \mathcal L[q_{\text{encoder}}]}_{\text{amortization gap}} .$$
 #
 # The first is the family's fault: no Gaussian can be this posterior. The second is the encoder's: one network must guess the parameters for
-# all $x$ at once.
+# all $x$, where an optimizer could search for each (the search is *amortized*: paid once, used for all).
 #
 # ### Exercise 7 · Split the gap
 #
-# Difficulty 1/5 (warm-up after a long climb) · about 5 minutes · 2 points
+# Difficulty 1/5 (a rest after a long climb) · about 5 minutes · 2 points
+#
+# Return both gaps of each example, in this order.
 
 
 # %% solution="inference_gaps"
@@ -1212,24 +1236,28 @@ for name, bound in best.items():
 
 # %%
 parts = {
-    "amortization": (best["Gaussian"] - amortized).mean().item(),
-    "approximation,\nGaussian": (log_p - best["Gaussian"]).mean().item(),
-    "approximation,\n4 planar layers": (log_p - best["4 planar layers"]).mean().item(),
+    "amortization,\nGaussian": best["Gaussian"] - amortized,
+    "approximation,\nGaussian": log_p - best["Gaussian"],
+    "approximation,\n4 planar layers": log_p - best["4 planar layers"],
 }
 figure, ax = plt.subplots(figsize=(6.4, 3.4))
 ax.bar(
-    list(parts), list(parts.values()), color=[plotting.PALETTE[c] for c in ("orange", "vermilion", "blue")]
+    list(parts),
+    [gap.mean().item() for gap in parts.values()],
+    yerr=[gap.std().item() / math.sqrt(len(gap)) for gap in parts.values()],
+    capsize=4,
+    color=[plotting.PALETTE[c] for c in ("orange", "vermilion", "blue")],
 )
 ax.set(title="gaps of a VAE with two latents, 100 test digits", xlabel="gap", ylabel="nats per image")
 plt.show()
 
 # %% [markdown]
-# **Figure.** Three bars: the amortization gap of the Gaussian encoder on test images, the approximation gap of the best Gaussians, and that
-# of the best four-layer planar flows. The flow lowers the approximation gap. The largest bar, on test images, is amortization: the encoder
-# has to guess for images that it never saw.
+# **Figure.** Three bars with standard errors over images: the amortization gap of the Gaussian encoder on test images, the approximation gap
+# of the best Gaussians, and that of the best four-layer planar flows. The flow lowers the approximation gap. The largest bar is amortization:
+# the encoder has to guess for images that it never saw.
 #
-# So a richer family helps where the family is the bottleneck, and better encoders (larger, better regularized, or refined by a few steps
-# per image) help where amortization is. Measure before you choose. And one thing none of these gaps shows: a decoder **trained together**
+# So a richer family helps where the family is the bottleneck. Where amortization is, better encoders help: larger, better regularized, or
+# refined by a few steps per image. Measure before you choose. And one thing none of these gaps shows: a decoder **trained together**
 # with a flexible posterior becomes another decoder. It is free to use posteriors that no Gaussian could follow.
 #
 # ### What the paper found
@@ -1246,12 +1274,9 @@ plt.show()
 # | 80 | ≤ 85.1 |
 #
 # The bound falls with every doubling. Note the $\le$: this is one number for two things, a better model and a tighter bound on it.
-# `benchmarks/flow_posterior.py` repeats the experiment at our size: digits, $K = 0, 2, 4, 8, 16$ layers, several seeds, with the
-# importance-weighted bound beside the ELBO, which tells the two apart.
-
-# %% [markdown]
-# The table of `benchmarks/flow_posterior.py`: 8 latents, a linear decoder and one with two hidden layers. *Gap* is the importance-weighted bound
-# minus the ELBO, what the posterior still loses; NLL is minus the importance-weighted bound, the model itself.
+# `benchmarks/flow_posterior.py` repeats the experiment at our size, and measures the two apart: digits, 8 latents, $K$ layers, several seeds, a linear
+# decoder and one with two hidden layers (`mlp`). The importance-weighted bound of notebook 4 stands in for $\log p(x)$. *NLL* is minus this
+# bound: the model itself. *Gap* is this bound minus the ELBO: what the posterior still loses.
 #
 # **Predict.** With more layers, which of the two falls: the gap, or the NLL?
 
@@ -1273,18 +1298,17 @@ print("made by:", results["command"])
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Mostly the gap. With the linear decoder the bound falls with every doubling of $K$, and nearly all of it is the gap: the NLL column hardly moves. The Gaussian posterior was the bottleneck of the
-# *bound*, not of the model. With the strong decoder there is less of a gap to begin with, and the bound changes by little more than what
-# another seed changes, up or down. Had only the bound been reported, as in the paper's
-# table, one could not tell.
+# Mostly the gap. With the linear decoder $-$ELBO falls with every doubling of $K$, most of it at the first layers, and nearly all of that is the gap: the NLL column hardly moves. The Gaussian posterior was the
+# bottleneck of the *bound*, not of the model. With the strong decoder there is less of a gap to begin with, and $-$ELBO changes by little more than what
+# another seed changes, up or down. With the bound alone, as in the paper's table, one could not tell.
 # </details>
 
 # %% [markdown]
 # ## 9 · Prior or posterior?
 #
 # Notebook 5 put a flow into the prior, this one into the posterior. Chen et al. (2016) noticed how close the two are. Let $f$ be an
-# invertible map, and let the prior be its flow: $z = f(\epsilon)$, $\epsilon\sim\mathcal N(0, I)$. The log-weight of a draw
-# $z \sim q(z\mid x)$ is
+# invertible map, and let the prior be its flow: $z = f(\epsilon)$ with the prior's own base variable $\epsilon\sim p_\epsilon = \mathcal N(0, I)$, `(*batch, M)`.
+# The log-weight $\log p(x, z) - \log q(z\mid x)$ of a draw $z \sim q(z\mid x)$ is
 #
 # $$\log w = \log p(x\mid z) + \underbrace{\log p_\epsilon(f^{-1}(z)) + \log\left|\det \frac{\partial f^{-1}}{\partial z}\right|}_{\log p(z)} - \log q(z\mid x) .$$
 #
@@ -1295,8 +1319,8 @@ print("made by:", results["command"])
 #
 # The same number, draw by draw, read as another VAE: **standard prior, a flow posterior made with $f^{-1}$, and a decoder that applies $f$ first.**
 # If $f$ is autoregressive (AF: $z_i$ is made from $\epsilon_i$ and $z_1, \dots, z_{i-1}$), its inverse needs known numbers only and runs in
-# parallel: an inverse autoregressive flow (IAF, notebook 7). *A VAE with an AF prior is a VAE with an IAF posterior whose decoder is deeper
-# by $f$.*
+# parallel. Read as the `forward` of a posterior, $f^{-1}$ is an inverse autoregressive flow (IAF, notebook 7). *A VAE with an AF prior is a VAE
+# with an IAF posterior whose decoder is deeper by $f$.*
 #
 # Check it, with a small autoregressive $f$ written out, an arbitrary decoder and a Gaussian encoder.
 
@@ -1370,8 +1394,8 @@ assert torch.allclose(*weights, rtol=1e-10)
 
 # %% [markdown]
 # **What follows, and what does not.** An IAF posterior with an *ordinary* decoder lacks the $f$ in the decoder. With equal parameters and
-# equal work at training time, the AF prior has the same posterior family *and* a deeper generative model. This is the lecture's claim that
-# a flow prior is to be preferred. What it costs is paid when sampling: $f$ runs one variable at a time. On binarized MNIST, Chen et al.
+# equal work at training time, the AF prior has the same posterior family *and* a deeper generative model. This is the lecture's reason to
+# prefer a flow prior. Its cost is paid when sampling: $f$ runs one variable at a time. On binarized MNIST, Chen et al.
 # list (test nats)
 #
 # | model | NLL |
@@ -1420,12 +1444,12 @@ for name, log_other in (("p_u(T⁻¹(z))", without), ("p_u(T⁻¹(z)) |det|", wi
 # 2. Since $q_0$ remains unchanged when a flow is put behind it, the loss of the VAE needs no change: its KL term is still
 #    $\mathrm{KL}(q_0\,\|\,p(z))$.
 # 3. For bounded $\sigma$, the map $u + v\,\sigma(w^\top u + b)$ is invertible whenever $w^\top v > -1/\sup\sigma$.
-# 4. For $\sigma = \tanh$, the condition $w^\top v\,\tanh'(a) \ge -1$ for all $a$ gives every draw a finite density.
+# 4. For $\sigma = \tanh$, if $w^\top v\,\tanh'(a) \ge -1$ for all $a$, then the density of $z$ is finite everywhere.
 # 5. With a flow prior, the ELBO contains minus the KL divergence of $q(z\mid x)$ to the density $p_u(T^{-1}(z))$.
 # 6. $\det(I + v w^\top) = 1 + w^\top v$ for vectors of any length $D$.
 # 7. Training a flow posterior calls the inverse of $T$ at no point, and yet its loss is wrong for a $T$ that has none.
 # 8. The evidence lower bound is $\mathbb E_{q(z\mid x)}\bigl[\log \frac{p(x, z)}{q(x\mid z)}\bigr]$.
-# 9. A larger family of $q$ never has the larger approximation gap, but an encoder for it may have the larger amortization gap.
+# 9. A family of $q$ that contains another one never has the larger approximation gap of the two, but its encoder may have the larger amortization gap.
 #
 # Which claims are wrong, each taken by itself?
 
@@ -1458,10 +1482,8 @@ check.wrong_claims_are_found(wrong_claims, hidden=1)
 # sampling time does not. Write five to eight sentences of advice: what would you measure first, what speaks for either choice, and which
 # result would change your mind?
 #
-# *What we look for.* One point: measurements before the choice, such as the gap between importance-weighted bound and ELBO, its split by
-# optimizing $q$ for single test examples, or the KL of the aggregate posterior to the prior. One point: what each flow can and cannot gain
-# (a posterior: at most the gap at a fixed model; a prior: a different model). One point: the identity of section 9 or a trade-off of
-# computation, used correctly.
+# *What we look for.* One point: measurements before the choice. One point: what each flow can and what it cannot gain. One point: the identity
+# of section 9 or a trade-off of computation, used correctly.
 
 # %% [markdown] manual="where_to_put_the_flow" points=3
 # ### BEGIN SOLUTION
@@ -1495,7 +1517,7 @@ check.wrong_claims_are_found(wrong_claims, hidden=1)
 # ## References
 #
 # - D. J. Rezende, S. Mohamed. *Variational inference with normalizing flows.* 2015. arXiv:1505.05770
-# - D. P. Kingma, T. Salimans, R. Jozefowicz, X. Chen, I. Sutskever, M. Welling. *Improved variational inference with inverse autoregressive
+# - D. P. Kingma, T. Salimans, R. Jozefowicz, X. Chen, I. Sutskever, M. Welling. *Improving variational inference with inverse autoregressive
 #   flow.* 2016. arXiv:1606.04934
 # - X. Chen, D. P. Kingma, T. Salimans, Y. Duan, P. Dhariwal, J. Schulman, I. Sutskever, P. Abbeel. *Variational lossy autoencoder.* 2016.
 #   arXiv:1611.02731

@@ -2,8 +2,8 @@
 # # 9 · Residual flows: a step small enough to be taken back
 #
 # A coupling layer is invertible because half of its variables stand still. A residual network moves all of them at once,
-# $x = u + g(u)$, and no part of it is left to read the key from. It is invertible all the same, if the step $g$ **contracts**.
-# Then the way back is found by iteration, and the determinant, which has no triangle to hide in, by a power series.
+# $x = u + g(u)$. No part of it stays in the clear, so there is no key that the way back could read (notebook 3). It is invertible all the same, if the
+# step $g$ **contracts**. Then an iteration finds the way back. The Jacobian is no longer triangular, and a power series gives its log-determinant.
 #
 # **You will be able to**
 # - prove that a contractive step can be undone, and predict how many iterations that takes;
@@ -47,10 +47,10 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # | $u$ | `(*batch, D)` | base variable |
 # | $x = u + g(u)$ | `(*batch, D)` | data variable |
 # | $g$ | `(*batch, D)` → `(*batch, D)` | a network, the *residual*: what is added to the identity |
-# | $L = \mathrm{Lip}(g)$ | number | Lipschitz constant of $g$, in the Euclidean norm $\lVert\cdot\rVert$ |
+# | $L = \mathrm{Lip}(g)$ | number | Lipschitz constant of $g$, in the Euclidean norm $\lVert\cdot\rVert$; in section 8 a lower triangle |
 # | $J$, $J_{ij} = \partial g_i/\partial u_j$ | `(*batch, D, D)` | Jacobian of $g$; that of the layer is $I + J$ |
 # | $\sigma(W)$ | number | largest singular value of the matrix $W$, its *spectral norm* |
-# | $n$ | `(S, *batch, D)` | noise vectors, $S$ of them for each example |
+# | $n$ | `(S, *batch, D)` | in section 6: noise vectors, $S$ of them for each example; in section 1 a number that counts iterations |
 #
 # **Direction, here and everywhere in the course:** `forward` goes from base to data and returns
 # $(x, \log|\det \partial x/\partial u|)$. `inverse` goes from data to base and returns $(u, \log|\det \partial u/\partial x|)$.
@@ -93,8 +93,8 @@ plt.show()
 #
 # $$\lVert g(a) - g(b)\rVert \le L\,\lVert a - b\rVert \qquad\text{for all } a, b .$$
 #
-# A map with $L < 1$ brings all points closer together. It is called a **contraction**. (The lecture's slide writes $F$ in this definition. It is the residual $g$ that
-# has to contract; the layer $u + g(u)$ itself need not, and a flow whose every layer contracts could never spread anything out.)
+# A map with $L < 1$ brings all points closer together. It is called a **contraction**. (The lecture's slide writes $F$ in this definition. The residual $g$ has to
+# contract. The layer $u + g(u)$ need not: a flow whose every layer contracts could never spread anything out.)
 #
 # ### Banach's fixed point, in five lines
 #
@@ -114,7 +114,7 @@ plt.show()
 # Two checks by machine. Sympy adds up the geometric series of line 2, and a random contraction has its bound compared with the true error:
 
 # %%
-L_symbol, k, n_symbol = sp.symbols("L k n", positive=True)
+L_symbol, n_symbol = sp.symbols("L n", positive=True)
 # Multiplied out, all terms of a finite geometric sum but two cancel; for L < 1 the second one dies away.
 for last in range(1, 8):
     steps = sum(L_symbol**j for j in range(last + 1))
@@ -123,7 +123,7 @@ assert sp.limit(sp.Rational(9, 10) ** n_symbol, n_symbol, sp.oo) == 0
 
 
 def contraction(D, L, seed=0):
-    """A random net with Lipschitz bound L as a function; section 3 says how the bound is kept."""
+    """A random net with Lipschitz bound L, as a function: section 3 says how it keeps the bound, section 7 why sines."""
     torch.manual_seed(seed)
     net = flowlib.LipschitzMLP([D, 64, D], L, activation=flowlib.Sine, input_coefficient=4.0)
     return net.double().eval().frozen()
@@ -169,14 +169,16 @@ with torch.no_grad():
             needed = int(np.argmax(errors < 1e-6)) if (errors < 1e-6).any() else None
             print(f"L = {L:4}: {name:16s} iterations to an error of 1e-6: {needed or f'more than {steps}'}")
 axes[0].set(title="$g(u) = -Lu$", xlabel="iteration $n$", ylim=(1e-16, 1e3))
-axes[1].set(title="a random network", xlabel="iteration $n$ (shorter axis)", xlim=(-2, 60))
+axes[1].set(title="random networks", xlabel="iteration $n$ (shorter axis)", xlim=(-2, 60))
 axes[0].set_ylabel(r"error $\|u_n - u_*\|$")
+(bound_line,) = axes[1].plot([], [], color="gray", linestyle=":", label="Banach's bound")
 axes[0].legend(fontsize=9)
+axes[1].legend(handles=[bound_line], fontsize=9, loc="upper right", bbox_to_anchor=(1, 0.68))
 plt.show()
 
 # %% [markdown]
 # **Figure.** Error of the iteration against its number, on a logarithmic axis, for $L = 0.3, 0.6, 0.9, 0.99$; Banach's bound dotted. Left: for
-# $g(u) = -Lu$ error and bound coincide, straight lines of slope $\log L$. Right: networks whose bound is $L$ fall faster than their dotted
+# $g(u) = -Lu$ error and bound coincide, straight lines of slope $\log L$ down to rounding size. Right: networks whose bound is $L$ fall faster than their dotted
 # lines, since the bound is loose, as section 2 measures. At $L = 0.99$ the slowest map has hardly begun after 300 iterations.
 #
 # The slope of the lines is $\log L \approx -(1-L)$ near 1: ten times closer to 1 means about ten times as many iterations.
@@ -264,7 +266,7 @@ def fixed_point_inverse(g, x, tolerance=1e-10, max_iterations=1000):
     u = x
     for _ in range(max_iterations):
         previous, u = u, x - g(u)
-        # The change is the error of the equation one step before. A comparison with NaN is False, so NaN goes on.
+        # The change is the error of the equation one step before. A comparison with NaN is False: the loop runs out and raises.
         if (u - previous).abs().max() <= tolerance:
             return u
     raise RuntimeError(f"expected a change below {tolerance} within {max_iterations} iterations")
@@ -369,13 +371,13 @@ for name, phi in activations.items():
 
 # %% [markdown]
 # Two popular activations are steeper than 1. *LipSwish* divides swish by 1.1 and is the usual choice for residual flows (Chen et al. 2019): it is
-# smooth, and smoothness matters, since the log-determinant holds first derivatives of $g$ and its gradient second ones. Those of ReLU are 0.
+# smooth. Smoothness matters: the log-determinant holds first derivatives of $g$, so its gradient holds second ones, and the second derivative of ReLU is 0.
 #
 # ### Exercise 3 · The Lipschitz bound of a network
 #
 # Difficulty 1/5 (short) · about 8 minutes · 2 points
 #
-# `lipschitz_bound(weights, slope)` returns $s^{K-1}\prod_k\sigma(W_k)$ for a list of $K \ge 1$ matrices.
+# `lipschitz_bound(weights, slope)` returns $s^{K-1}\prod_k\sigma(W_k)$ for a list of $K \ge 1$ matrices; `slope` is $s$.
 
 
 # %% solution="lipschitz_bound"
@@ -415,8 +417,10 @@ check.bound_multiplies_along_the_net(lipschitz_bound, hidden=1)
 #
 # ### Tight or loose?
 #
-# The product is a bound. How far is it from the truth? For a smooth $g$ the Lipschitz constant is the largest $\sigma(J(v))$ over all $v$. Searching
-# over many points gives a number that is certainly not above it.
+# The product is a bound. How far is it from the truth? For a smooth $g$ the Lipschitz constant is the largest $\sigma(J(v))$ over all points $v$. The largest value
+# at many random points is certainly not above it.
+#
+# **Predict.** Each net below has the bound 1. Does the largest stretch that is found come nearer to 1 with depth, or fall away from it?
 
 # %%
 torch.manual_seed(0)
@@ -440,12 +444,12 @@ for depth in (0, 1, 2, 4, 8):
 # %% [markdown]
 # For a single linear layer the bound is exact. With depth it becomes loose: the direction which one layer stretches most is not the one that the next
 # layer stretches most, and a saturated activation stretches nothing. A residual flow pays for this: it is held back more than invertibility demands.
-# Orthogonal matrices, whose singular values are all alike, lose less. `flowlib.SpectralLinear` therefore starts with a multiple of one.
+# Orthogonal matrices, whose singular values are all alike, lose less. The linear layer of these nets, `flowlib.SpectralLinear`, therefore starts with a multiple of one.
 #
 # ## 3 · A bound that survives training
 #
-# To get $\mathrm{Lip}(g) \le c < 1$ from $K$ layers, give each of them the bound $c^{1/K}$. A matrix that stretches more than its share is divided by a
-# number, a matrix that stretches less is left alone:
+# To get $\mathrm{Lip}(g) \le L < 1$ from $K$ linear layers, with activations of slope at most 1, give each layer the **coefficient** $c = L^{1/K}$. A matrix that
+# stretches by more than $c$ is divided by a number. A matrix that stretches by less is left alone:
 #
 # $$\widehat W = W\cdot\min\left(1, \frac{c}{\sigma(W)}\right) .$$
 #
@@ -455,7 +459,7 @@ for depth in (0, 1, 2, 4, 8):
 #
 # Difficulty 2/5 (one line, many ways to miss it) · about 10 minutes · 3 points
 #
-# `spectral_normalize(W, coefficient)` returns $\widehat W$, exactly: use singular values.
+# `spectral_normalize(W, coefficient)` returns $\widehat W$, exactly: use singular values. `coefficient` is $c$. The matrix need not be square, and may be 0.
 
 
 # %% solution="spectral_normalize"
@@ -506,8 +510,8 @@ check.small_matrices_are_left_alone(spectral_normalize, hidden=1)
 #
 # Three ways to handle it, trained on the same task:
 # - *once*: weights are normalized at the start, and then free;
-# - *every call, by power iteration*: $W$ is trained, $\widehat W$ is used. $\sigma(W)$ is estimated by a few products with $W$ and $W^\top$, starting from the
-#   singular vectors of the call before;
+# - *every call, by power iteration*: $W$ is trained, $\widehat W$ is used. Multiplying a vector by $W^\top W$ again and again turns it towards the direction that $W$ stretches most.
+#   One such step at each call, from the vector of the call before, estimates $\sigma(W)$ cheaply;
 # - the same net *in evaluation mode*, where `flowlib.SpectralLinear` takes the exact singular value.
 
 # %%
@@ -555,8 +559,8 @@ plt.show()
 # the estimate follows; some cross 1. The same weights with exact singular values stay at 0.9.
 #
 # An optimizer respects no promise made before it started. And power iteration estimates $\sigma(W)$ as the stretch of *one* vector, which is never above the
-# largest stretch: its error always falls on the dangerous side. During training that does little harm, since only the cheap direction runs. The guarantee that
-# the flow is invertible needs the exact value, at the latest when training is over. `flowlib` keeps $W$ and its singular vectors in `state_dict` and computes $\widehat W$ at each call.
+# largest stretch: its error always falls on the dangerous side. During training that does little harm: a flow can be trained without ever running the iteration, as section 5 shows.
+# The guarantee that the flow is invertible needs the exact value, at the latest when training is over. `flowlib` keeps $W$ and its singular vectors in `state_dict` and computes $\widehat W$ at each call.
 #
 # What the lost bound means for the inverse:
 
@@ -583,12 +587,12 @@ with torch.no_grad():
 #
 # Nothing is triangular here, so the determinant is that of a full matrix. For small $D$ do exactly that: $D$ backward passes for the rows of $J$ and `slogdet`.
 #
-# **The inverse** needs no formula for its Jacobian. At $u = T^{-1}(x)$ it is $(I + J(u))^{-1}$, so its log-determinant is $-\log\det(I + J(u))$.
+# **The inverse** needs no formula of its own. Its Jacobian at $x$ is $(I + J(u))^{-1}$, where $u$ is the point with $u + g(u) = x$. So its log-determinant is $-\log\det(I + J(u))$.
 #
 # **And its gradient?** Autodiff through hundreds of iterations would keep them all in memory. There is no need: differentiate the equation
-# $u + g(u) = x$ itself. That gives $(I + J)\,\mathrm du = \mathrm dx$. This is the implicit function theorem; `flowlib.fixed_point_inverse` iterates without
-# recording and ends with one Newton step, $u - (I + J)^{-1}(u + g(u) - x)$, whose derivative is the right one. Check it against autodiff through 200
-# recorded iterations:
+# $u + g(u) = x$ itself. That gives $(I + J)\,\mathrm du = \mathrm dx$, the implicit function theorem. `flowlib.fixed_point_inverse` iterates without
+# recording. It ends with one recorded Newton step, $u - (I + J)^{-1}(u + g(u) - x)$, in which $u$ and $J$ count as constants: its derivative by $x$ is $(I + J)^{-1}$, the right one.
+# Check it against autodiff through 200 recorded iterations:
 
 # %%
 g = contraction(2, 0.8)
@@ -709,12 +713,12 @@ batch = torch.randn(256, 2)
 
 
 def milliseconds(run, repeats=5):
-    """Median wall time of a call."""
+    """Median processor time of a call: what else the computer does meanwhile does not count."""
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         run()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return 1000 * float(np.median(seconds))
 
 
@@ -747,9 +751,9 @@ for inverse_is_residual in (False, True):
 #
 # $$\log\det(I + J) = \sum_{k=1}^{\infty}\frac{(-1)^{k+1}}{k}\operatorname{tr}J^k .$$
 #
-# **Truncated** after $n$ terms it is off by at most what is left out. As $|\operatorname{tr}J^k| \le D L^k$,
+# **Truncated** after $m$ terms it is off by at most what is left out. As $|\operatorname{tr}J^k| \le D L^k$,
 #
-# $$\Bigl|\sum_{k>n}\Bigr| \;\le\; D\sum_{k>n}\frac{L^k}{k} \;\le\; \frac{D\,L^{n+1}}{(n+1)(1-L)} .$$
+# $$\Bigl|\sum_{k>m}\frac{(-1)^{k+1}}{k}\operatorname{tr}J^k\Bigr| \;\le\; D\sum_{k>m}\frac{L^k}{k} \;\le\; \frac{D\,L^{m+1}}{(m+1)(1-L)} .$$
 #
 # Sympy agrees on the series of a general $2\times2$ matrix: with $J$ replaced by $\epsilon J$, both sides have the same powers of $\epsilon$.
 
@@ -769,12 +773,12 @@ print("log det(I + εJ) and the series agree up to ε⁴")
 #
 # $$\mathbb E\bigl[n^\top A\,n\bigr] = \sum_{i,j}A_{ij}\,\mathbb E[n_in_j] = \sum_i A_{ii} = \operatorname{tr}A .$$
 #
-# What it takes is the product $A n$ alone. For $A = J^k$ that is $k$ products with $J$ in a row, each one backward pass (`torch.func.vjp` gives
-# $J^\top n$, and $\operatorname{tr}(J^\top)^k = \operatorname{tr}J^k$). No $D \times D$ matrix is ever formed.
+# What it takes is the product $A n$ alone. For $A = J^k$ that is $k$ products with $J$ in a row. Each is one backward pass: `torch.func.vjp` gives
+# $J^\top n$, and $\operatorname{tr}(J^\top)^k = \operatorname{tr}J^k$. No $D \times D$ matrix is ever formed.
 #
-# Which noise? Random signs $n_i = \pm1$ have $n_i^2 = 1$ always, so that the diagonal is reproduced without any noise and only off-diagonal entries disturb.
+# Which noise? Random signs $n_i = \pm1$ have covariance $I$, and so has Gaussian noise $n \sim \mathcal N(0, I)$.
 #
-# **Predict.** What is the estimator's variance for a diagonal $A$: with random signs, and with Gaussian noise?
+# **Predict.** For a diagonal $A$ the estimate is $\sum_i A_{ii}n_i^2$. What is its variance with random signs? Is it more or less with Gaussian noise?
 
 # %%
 signs = [sp.Matrix(v) for v in itertools.product([-1, 1], repeat=2)]
@@ -792,8 +796,8 @@ print(
 )
 
 # %% [markdown]
-# With signs the variance is $(J_{12} + J_{21})^2$: the diagonal is gone. For Gaussian noise it is $2\lVert A_{\text{sym}}\rVert_F^2$, diagonal included,
-# $2(1^2 + 2^2) = 10$ here.
+# With signs $n_i^2 = 1$ always: the diagonal enters without noise, and the variance of a $2\times2$ matrix is $(b + c)^2$, from the two other entries. For Gaussian noise it is
+# $2\lVert\tfrac12(A + A^\top)\rVert_F^2$, where $\lVert\cdot\rVert_F^2$ is the sum of all squared entries, the diagonal's included: $2(1^2 + 2^2) = 10$ here.
 #
 # ### Exercise 6 · Hutchinson's trace
 #
@@ -902,7 +906,7 @@ check.series_costs_one_product_per_term(log_det_series, hidden=1)
 #
 # ### Bias, variance, cost
 #
-# Two errors, two causes. The **bias** comes from truncation and depends on $n$ and $L$. The **variance** comes from the noise and falls with $S$. Both are measured
+# Two errors, two causes. The **bias** comes from truncation and depends on the number of terms $m$ and on $L$. The **variance** comes from the noise and falls with $S$. Both are measured
 # here on symmetric matrices with $D = 8$. Over all $2^8$ vectors of signs the traces are exact, which isolates the bias.
 
 # %%
@@ -912,7 +916,7 @@ term_counts = (1, 2, 3, 5, 8, 12, 20, 30)
 torch.manual_seed(0)
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.5))
 for L, color in ((0.5, GREEN), (0.9, RED)):
-    # A symmetric matrix, whose eigenvalues are as large as its norm allows: the series' slowest case.
+    # A symmetric matrix: its largest eigenvalue is as large as the norm allows, the series' slowest case.
     A = torch.randn(D, D, dtype=torch.float64)
     A = flowlib.spectral_normalize(5 * (A + A.mT), L)
     exact = torch.linalg.slogdet(torch.eye(D, dtype=torch.float64) + A).logabsdet.item()
@@ -948,7 +952,7 @@ axes[1].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# **Figure.** Left: bias against the number of terms, logarithmic, with its bound dotted. It falls geometrically, fast for $L = 0.5$ and slowly for $L = 0.9$, always below the bound.
+# **Figure.** Left: bias against the number of terms, logarithmic, with its bound dotted. It falls fast for $L = 0.5$, slowly and not at every step for $L = 0.9$, and stays below the bound.
 # Right: the standard deviation of an estimate from a single noise vector. It hardly depends on the number of terms, and is lower for random signs than for Gaussian noise. More
 # terms remove bias; only more noise vectors, or more examples in a batch, remove variance.
 #
@@ -970,8 +974,8 @@ for D in (2, 8, 32, 128):
     print(f"{D:4d}    {timings[0]:24.2f}    {timings[1]:15.2f}    {timings[2]:16.2f}")
 
 # %% [markdown]
-# The exact determinant grows with $D$, the series does not care: it pays per term. In two dimensions the exact one is both cheaper and better. That is why this course, whose
-# residual flows live in few dimensions, uses it by default.
+# The cost of the exact determinant grows with $D$. The series pays per term, whatever $D$ is. In two dimensions the exact determinant costs about as much as a few terms, and it has no error.
+# That is why this course, whose residual flows live in few dimensions, uses it by default.
 #
 # ### Extra: Russian roulette
 #
@@ -1040,7 +1044,7 @@ for name, options in recipes.items():
 # waves bend; one weak tanh hardly does. One seed each is an observation, not a ranking; the gap is far larger than what seeds did to two moons in notebook 3.
 # </details>
 #
-# The second flow is the one we keep. Is its promise kept after training?
+# We keep the second flow. Does it keep its promise after training?
 
 # %%
 residual_layers = [layer for layer in flow.transformations if isinstance(layer, flowlib.Residual)]
@@ -1048,7 +1052,7 @@ print(
     "Lipschitz bounds after training:", [round(layer.net.lipschitz_bound(), 3) for layer in residual_layers]
 )
 with torch.no_grad():
-    # The largest stretch of each g where data are.
+    # The largest stretch of each g where data are, from the data's end: the last layer only standardizes.
     z = flow.transformations[-1].inverse(test)[0]
     found = []
     for layer in reversed(residual_layers):
@@ -1072,8 +1076,8 @@ plotting.plot_samples(axes[2], samples, extent=extent, title="its samples", xlab
 plt.show()
 
 # %% [markdown]
-# **Figure.** Left: the exact density, two thin half circles. Middle: the residual flow's density: the same two arcs, blurred at their four ends, where the flow has to let go of
-# an arc it cannot cut off (a bijection cannot tear space: notebook 3). Right: samples of the flow, drawn by fixed-point iteration: on the arcs, scattered a little at the ends.
+# **Figure.** Left: the exact density, two thin half circles. Middle, in the same colors: the residual flow's density, the same two arcs, blurred at their four ends. There the flow would have to cut
+# an arc off, and a bijection cannot tear space (notebook 3). Right: samples of the flow, drawn by fixed-point iteration: on the arcs, scattered a little at the ends.
 #
 # Was the inverse exact? The samples were computed in float32. Send them back to the base, and forward again:
 
@@ -1093,23 +1097,25 @@ with torch.no_grad():
 #
 # ## 8 · Linear flows
 #
-# The simplest residual step is linear, and the simplest flow of all is $x = Wu$. The lecture names its one difficulty: **parametrize $W$ such that it is invertible**. What is wrong with
+# The simplest residual step is linear, and the simplest flow of all is $x = Wu$ with a matrix $W$ `(D, D)`. The lecture names its one difficulty: **parametrize $W$ such that it is invertible**. What is wrong with
 # a free matrix of $D^2$ parameters?
 #
-# - Nothing keeps it away from the singular matrices. $\det W$ can have either sign, and between the two lies 0, where the likelihood is $-\infty$.
+# - Nothing keeps it away from the singular matrices. $\det W$ can have either sign, and between the two lies 0, where there is no inverse and no density.
 # - $\log|\det W|$ takes $O(D^3)$ operations, at every step; so do the inverse and the gradient of either.
+#
+# The remedy is a product of factors that are easy to invert. In this section $L$ is a lower triangle with ones on its diagonal, and $U$ an upper triangle:
 #
 # | parametrization | log-determinant | inverse | reaches |
 # |---|---|---|---|
 # | free $W$ | $O(D^3)$ | $O(D^3)$ | all, singular ones included |
 # | permutation | 0 | reorder | $D!$ matrices |
-# | triangular, positive diagonal | $O(D)$ | $O(D^2)$, substitution | one order of the variables |
-# | $PLU$: fixed permutation, two triangles (Glow) | $O(D)$ | $O(D^2)$ | nearly all of one sign of $\det$ |
-# | orthogonal: $K$ Householder reflections | 0 | $O(KD)$, the same backwards | rotations ($K = D$) |
+# | triangular, positive diagonal | $O(D)$ | $O(D^2)$, substitution | triangles: $x_i$ depends on one side of the variables only |
+# | $PLU$: fixed permutation $P$, two triangles (Glow) | $O(D)$ | $O(D^2)$ | nearly all of one sign of $\det$ |
+# | orthogonal: $K$ Householder reflections | 0 | $O(KD)$, the same backwards | with $K = D$ all orthogonal matrices of determinant $(-1)^D$ |
 # | $QR$: orthogonal times triangular | $O(D)$ | $O(D^2)$ | all of one sign of $\det$ |
 #
-# (A determinant of a product is the product of determinants: $\det PLU = \pm\prod_iU_{ii}$, as $L$ has ones on its diagonal.) A **Householder reflection**
-# $H = I - 2vv^\top/\lVert v\rVert^2$ mirrors space in the plane orthogonal to $v$. Check by machine that it is orthogonal, its own inverse, and has determinant $-1$:
+# The determinant of a product is the product of the determinants: $\det PLU = \pm\prod_iU_{ii}$, as $L$ has ones on its diagonal. A **Householder reflection**
+# $H = I - 2vv^\top/\lVert v\rVert^2$ with a vector $v$ `(D,)` mirrors space in the plane orthogonal to $v$. Check by machine that it is orthogonal, its own inverse, and has determinant $-1$:
 
 # %%
 v1, v2, v3 = sp.symbols("v1:4", real=True, nonzero=True)
@@ -1118,6 +1124,9 @@ H = sp.eye(3) - 2 * v_symbol * v_symbol.T / (v_symbol.T * v_symbol)[0]
 assert sp.simplify(H * H.T - sp.eye(3)) == sp.zeros(3)
 assert sp.simplify(H * H - sp.eye(3)) == sp.zeros(3)
 print("det H =", sp.simplify(H.det()))
+
+# %% [markdown]
+# What do the orders $O(D^3)$ and $O(D^2)$ mean in milliseconds? **Predict.** When $D$ doubles, by which factor does each row of the next table grow, once $D$ is large?
 
 # %%
 torch.manual_seed(0)
@@ -1142,12 +1151,15 @@ for name, values in columns.items():
     print(f"{name:24s}" + "".join(f"{value:10.3f}" for value in values))
 
 # %% [markdown]
+# By the orders the two rows of the free matrix grow by 8 and the substitutions by 4. For small matrices every row grows more slowly, since a fixed cost per call dominates. The sum of
+# $D$ logarithms is too cheap to show its $O(D)$.
+#
 # ### Exercise 8 · A linear layer that cannot become singular
 #
 # Difficulty 3/5 (two triangles) · about 20 minutes · 6 points
 #
 # `LULinear(D)` is $x = LUu$: $L$ lower triangular with ones on its diagonal, $U$ upper triangular with a positive diagonal. All $D^2$ numbers are learned. How it starts is yours to choose. `factors` is a
-# helper for the other two methods; no check calls it.
+# helper for the other two methods; no check calls it. The checks ask for properties of the map, so a fixed permutation beside $LU$, or the order $ULu$ in both directions, passes as well.
 
 
 # %% solution="LULinear"
@@ -1235,10 +1247,10 @@ check.lu_batch_shapes(LULinear, hidden=1)
 # </details>
 # <details><summary>Help: a matrix times a batch</summary>
 #
-# For `u` `(*batch, D)` the product $Wu$ of each example is `u @ W.mT`. `torch.linalg.solve_triangular` wants columns: `x.unsqueeze(-1)` is `(*batch, D, 1)`.
+# For `u` `(*batch, D)` the product $Wu$ of each example is `u @ W.mT`. Mind the order of two such products: `u @ A.mT @ B.mT` is $B(Au)$. `torch.linalg.solve_triangular` wants columns: `x.unsqueeze(-1)` is `(*batch, D, 1)`.
 # </details>
 #
-# Three linear flows, trained on correlated Gaussian data. Maximum likelihood should find $WW^\top$ equal to the covariance. **Predict**: what can a rotation alone do, and what
+# Three linear flows, trained on correlated Gaussian data. Maximum likelihood should find $WW^\top$ equal to the covariance. **Predict.** What can a rotation alone do? What
 # can a rotation after a rescaling do?
 
 # %%
@@ -1246,9 +1258,8 @@ A = torch.tensor([[2.0, 0.0], [1.5, 0.4]])
 torch.manual_seed(0)
 points = torch.randn(3000, 2) @ A.mT
 covariance = points.T @ points / len(points)
-best = (
-    0.5 * torch.logdet(2 * math.pi * math.e * covariance).item()
-)  # NLL of the Gaussian with exactly this covariance
+# The NLL of the Gaussian with exactly this covariance is its entropy.
+best = 0.5 * torch.logdet(2 * math.pi * math.e * covariance).item()
 candidates = {
     "orthogonal": [flowlib.OrthogonalLinear(2)],
     "rescaling, then orthogonal": [flowlib.Rescaling(2), flowlib.OrthogonalLinear(2)],
@@ -1270,7 +1281,8 @@ for name, layers in candidates.items():
 # Difficulty 2/5 (writing) · about 10 minutes · 2 points, graded by hand
 #
 # (a) You train a residual flow by maximum likelihood and need many samples every second afterwards. Which direction do you make the residual map, and what does your choice cost? (b) A planar flow
-# $x = u + v\,\tanh(w^\top u + b)$ is called a residual flow on the lecture's slides. Which condition on $v, w$ makes its step a contraction, and is that necessary for invertibility?
+# $x = u + v\,\tanh(w^\top u + b)$, with vectors $v, w$ `(D,)` and a number $b$, is called a residual flow on the lecture's slides. Which condition on $v, w$ makes its step a contraction? Is that necessary for invertibility?
+# ($\det(I + vw^\top) = 1 + w^\top v$, the matrix determinant lemma, helps.)
 #
 # *What we look for.* One point for (a): names which of density and sampling becomes one evaluation and which an iteration, and draws a conclusion that follows from it (either choice can be
 # defended). One point for (b): the Lipschitz constant $\lVert v\rVert\,\lVert w\rVert\sup\tanh' = \lVert v\rVert\,\lVert w\rVert < 1$, and that it is sufficient, not necessary ($w^\top v > -1$ is enough).

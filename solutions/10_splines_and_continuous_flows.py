@@ -4,7 +4,7 @@
 # An affine coupling can only shift and stretch. Two ways lead beyond it. The first keeps the coupling and replaces its straight line by
 # **a monotone curve with as many bends as you like**: a spline. The second gives up layers altogether and lets every point **move along a
 # velocity for one unit of time**; the determinant then becomes a trace. The second way ends at diffusion models, which turn out to be
-# continuous flows whose velocity is known in closed form when the data are.
+# continuous flows; where the density of the data is known, so is their velocity, in closed form.
 #
 # **You will be able to**
 # - derive the rational-quadratic spline's slope, implement the spline and its inverse, and say where float32 breaks the textbook root;
@@ -12,7 +12,7 @@
 # - write a Runge–Kutta solver, estimate a trace from one backward pass, and compute the density of a continuous flow;
 # - compute the likelihood of a diffusion model in two ways, by an ODE and by an ELBO, and compare both with the truth.
 #
-# **Time:** about 70 minutes of reading, 120 minutes of exercises.
+# **Time:** about 70 minutes of reading, 135 minutes of exercises.
 # **Needs:** notebooks 3 (couplings) and 4 (ELBO). Notebook 9 (residual flows) helps with section 4.
 
 # %%
@@ -29,7 +29,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 import flowlib
 from autograder_tests.checks import splines_and_continuous_flows as check
-from flowlib import data, plotting, symbolic, verify
+from flowlib import data, interactive, plotting, symbolic, verify
 
 plotting.style()
 torch.set_num_threads(1)
@@ -43,13 +43,15 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # | symbol | shape | meaning |
 # |---|---|---|
 # | $u$, $x = T(u)$ | `(*batch, D)` | base variable, data variable |
-# | $K$, $B$ | | number of a spline's bins; it lives on $[-B, B]$ |
+# | $K$, $B$ | numbers | number of a spline's bins; it lives on $[-B, B]$ |
 # | $w_k, h_k$ | `(K,)` | widths and heights of the bins; both sum to $2B$ |
 # | $d_k$ | `(K + 1,)` | slopes $dx/du$ at the knots; 1 at both ends |
-# | $\xi, \eta$ | | relative position in a bin, from 0 to 1: of $u$ in its width, of $x$ in its height |
+# | $\xi, \eta$ | number | relative position in a bin, from 0 to 1: of $u$ in its width, of $x$ in its height |
 # | $t$ | number | time of a continuous flow: $t = 0$ is the base, $t = 1$ the data |
 # | $z(t)$, $v(z, t)$ | `(*batch, D)` | moving point, its velocity $dz/dt$ |
-# | $s$ | number | time of a diffusion, which runs **the other way**: $s = 1 - t$ |
+# | $h$ | number | length of a step in time |
+# | $\varepsilon$ | `(*batch, D)` | random vector of a trace estimate |
+# | $s$ | number | in sections 1 to 3 the mean slope $h_k/w_k$ of a bin; in sections 7 and 8 the time of a diffusion, which runs **the other way**: $s = 1 - t$ |
 #
 # **Direction, as everywhere:** `forward` goes from base to data and returns $(x, \log|\det\partial x/\partial u|)$; `inverse` goes from data to
 # base and returns $(u, \log|\det\partial u/\partial x|)$. A continuous flow runs `forward` from $t = 0$ to 1 and `inverse` from 1 to 0. Papers on
@@ -58,9 +60,9 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 # %% [markdown]
 # ## 1 · A curve that cannot turn back
 #
-# In a coupling layer the kept variables choose how each other variable is moved: $x_i = \tau(u_i; h_i)$. The affine choice
-# $\tau(u) = u e^{s} + t$ has two parameters and makes no new bumps: given the kept variables, a Gaussian stays a Gaussian. What we want of
-# $\tau$ is little: increasing, so that it can be inverted; smooth, so that densities have no jumps; an inverse and a slope in closed form.
+# In a coupling layer the kept variables choose how each other variable is moved: $x_i = \tau(u_i)$, with a curve $\tau$ whose parameters a network computes from the kept variables. The affine
+# choice, a factor and a shift, has two parameters and makes no new bumps: given the kept variables, a Gaussian stays a Gaussian. What we want of
+# $\tau$ is little. It shall increase, so that it can be inverted. It shall be smooth, so that densities have no jumps. Its inverse and its slope shall have closed forms.
 #
 # Durkan, Bekasov, Murray & Papamakarios (2019) join $K + 1$ knots. Two neighboring knots are $(u_k, x_k)$ and
 # $(u_k + w_k, x_k + h_k)$, and the curve's slopes there are prescribed: $d_0$ on the left, $d_1$ on the right. Write $s = h_k/w_k$ for the mean slope
@@ -80,7 +82,7 @@ MAX_STEPS = int(os.environ.get("COURSE_MAX_STEPS", 0)) or None
 #
 # Difficulty 2/5 (a derivative and a chain rule) · about 10 minutes · 2 points
 #
-# Return $dx/du$ as a sympy expression in $\xi, s, d_0, d_1$. All four arrive as positive symbols. Mind that $\xi$ is not $u$: the bin has a width
+# `rq_bin_slope(xi, s, d0, d1)` returns $dx/du$ as a sympy expression in $\xi, s, d_0, d_1$. All four arrive as positive symbols. Mind that $\xi$ is not $u$: the bin has a width
 # and a height.
 
 
@@ -119,8 +121,8 @@ check.bin_slope_is_the_derivative(rq_bin_slope, hidden=1)
 #
 # $$\frac{dx}{du} = \frac{s^2\,\bigl[d_1\xi^2 + 2s\,\xi(1-\xi) + d_0(1-\xi)^2\bigr]}{\bigl[s + (d_0+d_1-2s)\,\xi(1-\xi)\bigr]^2} > 0 .$$
 #
-# The denominator is one, too, though it does not look so: $1 = (\xi + (1-\xi))^2$ lets us write it as
-# $s\,(\xi^2 + (1-\xi)^2) + (d_0 + d_1)\,\xi(1-\xi)$. Increasing by construction, whatever positive numbers a network prescribes. By machine:
+# The denominator holds such a sum, too, though it does not look so: $1 = (\xi + (1-\xi))^2$ lets us write what is squared there as
+# $s\,(\xi^2 + (1-\xi)^2) + (d_0 + d_1)\,\xi(1-\xi)$. The curve increases by construction, whatever positive numbers a network prescribes. By machine:
 
 # %%
 xi, s, d0, d1 = sp.symbols("xi s d0 d1", positive=True)
@@ -137,11 +139,11 @@ print("slope at the ends:", sp.simplify(slope.subs(xi, 0)), "and", sp.simplify(s
 #
 # A whole spline is $K$ such bins side by side on $[-B, B]$. Outside it is the identity, and the slopes at both outermost knots are 1, so that the
 # curve continues smoothly into its **linear tails**. No input is out of range. What remains to be chosen: $K$ widths, $K$ heights and $K - 1$ inner
-# slopes, **$3K - 1$ numbers** per variable. A network produces them as plain real numbers. Softmax makes them positive widths and heights with sum $2B$,
-# softplus makes them positive slopes. `flowlib` shifts the softplus such that all zeros give slope 1: then equal bins and unit slopes make
+# slopes, **$3K - 1$ numbers** per variable. A network produces them as plain real numbers. Softmax, times $2B$, makes positive widths and heights of them with sum $2B$.
+# Softplus makes positive slopes. `flowlib` shifts the softplus such that all zeros give slope 1: then equal bins and unit slopes make
 # **the identity**, which is where a coupling with a zero last layer starts training.
 #
-# **Predict.** The network says $h = 0$ except for one slope, which becomes 6. What does the curve look like? And the density of $x$ for
+# **Predict.** $K = 4$. All 11 numbers of the network are 0, except that of the middle slope, at $u = 0$: that slope becomes about 6.5. What does the curve look like? And the density of $x$ for
 # $u \sim \mathcal N(0, 1)$?
 
 # %%
@@ -162,7 +164,7 @@ for (name, numbers), line in zip(settings.items(), styles, strict=True):
     axes[0].plot(u, x, line, label=name)
     axes[1].plot(x, density, line, label=name)
     print(f"{name:17s}: slope between {log_slope.exp().min():.2f} and {log_slope.exp().max():.2f}")
-axes[0].set(title="spline, K = 4 bins on [−3, 3]", xlabel="$u$", ylabel="$x$")
+axes[0].set(title="spline, $K$ = 4 bins on [−3, 3]", xlabel="$u$", ylabel="$x$")
 axes[1].set(title="density of $x$ for $u \\sim N(0, 1)$", xlabel="$x$", ylabel="density")
 axes[0].legend()
 plt.show()
@@ -172,13 +174,30 @@ plt.show()
 # the spline is the diagonal itself; one raised slope makes a steep step at $u = 0$. Right: densities of $x$. The step pulls probability away from $x = 0$: one Gaussian bump has become
 # two. No affine map can do that.
 #
+# Move the knots yourself.
+#
+# **Predict.** Press *Split the bump in two*, which makes the middle slope about 8. The total height of the curve is fixed at $2B$. What must happen to the slopes elsewhere? What does the density do there?
+#
+# <details><summary>Answer</summary>
+#
+# The mean slope over $[-B, B]$ is $2B/2B = 1$, whatever the knots. A slope of 8 in one place is paid for by slopes below 1 beside it, and there the density rises: two bumps.
+# </details>
+
+# %%
+interactive.spline()
+
+# %% [markdown]
+# **Figure.** Interactive. Left: the spline with its knots, the inner three to drag; each also has sliders for its position, its height and its slope. Middle: the slope $dx/du$, which the chosen slopes pin down at the knots. Right: the density of $x$ for a standard normal $u$, dashed the normal itself.
+# Whatever you do, the smallest slope stays above 0, the way back finds $u$ again to rounding error, and the area under the density stays 1. Bring two knots close together in $u$ and far apart in $x$ and the density thins out between them; the other way round it grows a spike.
+
+# %% [markdown]
 # ### Exercise 2 · The spline
 #
 # Difficulty 3/5 (indexing, and one trap) · about 25 minutes · 6 points
 #
 # `rq_spline_forward(u, widths, heights, slopes)` maps every entry of `u` by the same spline. `u` has any shape; `widths` and `heights` are `(K,)`, positive,
-# each of sum $2B$; `slopes` is `(K − 1,)`, positive: at inner knots, from left to right. Return $x$ and $\log dx/du$, both of the shape of `u`.
-# Gradients must be finite for every `u`, outside $\pm B$, too.
+# each of sum $2B$; `slopes` is `(K − 1,)`, positive: at inner knots, from left to right. Return $x$ and $\log dx/du$, both of the shape of `u`. Outside $[-B, B]$ they are $u$ and 0.
+# The points $\pm B$ themselves may be among the `u`. Gradients to `u` and to the parameters must be finite for every `u`, inside and outside.
 
 
 # %% solution="rq_spline_forward"
@@ -275,7 +294,7 @@ check.spline_gradients_are_finite(rq_spline_forward, hidden=1)
 #
 # $$a = (s - d_0) + \eta\,(d_0 + d_1 - 2s),\qquad b = d_0 - \eta\,(d_0+d_1-2s),\qquad c = -s\,\eta .$$
 #
-# One of its roots lies in $[0, 1]$. Every textbook has the formula
+# (To see it, write the equation as $\eta\,[s + (d_0 + d_1 - 2s)\,\xi(1-\xi)] = s\,\xi^2 + d_0\,\xi(1-\xi)$ and collect powers of $\xi$.) One of its roots lies in $[0, 1]$. Every textbook has the formula
 #
 # $$\xi = \frac{-b + \sqrt{b^2 - 4ac}}{2a} .$$
 #
@@ -291,7 +310,7 @@ check.spline_gradients_are_finite(rq_spline_forward, hidden=1)
 # $$\xi = \frac{2c}{-b - \sqrt{b^2-4ac}} .$$
 #
 # Now $a = 0$ does no harm. One difference is left: $b^2 - 4ac$ itself. It is positive on paper. At the flat end of a steep bin it is small compared with
-# its two terms, and rounding may make it negative: $\sqrt{\cdot}$ is then NaN, and a training run dies after hours. Codes clamp it at 0. Better to have no difference at all.
+# its two terms, and rounding may make it negative. Then $\sqrt{\cdot}$ is NaN, and a training run dies after hours. Many programs clamp it at 0. It is better to have no difference at all.
 # With $m = d_0(1-\eta) - d_1\eta$,
 #
 # $$b^2 - 4ac = m^2 + 4s^2\,\eta(1-\eta) ,$$
@@ -420,7 +439,7 @@ check.spline_inverse_gradients_are_finite(rq_spline_inverse, hidden=1)
 # %% [markdown]
 # ### The two-dimensional example with 16 bins
 #
-# A question from a forum: a library's page on flows begins with
+# A question from a forum. The page on flows of the library Pyro begins with
 #
 # ```python
 # base_dist = dist.Normal(torch.zeros(2), torch.ones(2))
@@ -430,8 +449,8 @@ check.spline_inverse_gradients_are_finite(rq_spline_inverse, hidden=1)
 #
 # "So the base distribution is a Gaussian, same as in a VAE?" Yes. The base is no limit: what can be reached from it is a matter of the **map**. In that example one spline bends the first
 # variable, and a second one bends the second variable, with parameters that a network computes from the first. Recall the Rosenblatt map of notebook 2: $x_1 = F_1^{-1}(u_1)$,
-# $x_2 = F_2^{-1}(u_2 \text{ given } x_1)$, with uniform $u$. Here splines stand in for the distribution functions. So **one** such coupling can already make any density on the plane, as far as 16 bins can bend.
-# (The library's default splines are rational-linear, ours are rational-quadratic.) And a VAE's $p(x)$ exists as well, but it is an integral over $z$; the flow's is one line.
+# $x_2 = F_2^{-1}(u_2 \text{ given } x_1)$, with uniform $u$. Here splines stand in for the distribution functions. So **one** such coupling can already come near any density on the plane, as far as 16 bins can bend.
+# (Pyro's default splines are rational-linear, ours are rational-quadratic.) A VAE has a $p(x)$, too, but it is an integral over the latent $z$; the flow's is one line.
 #
 # The same size of flow, on two rings, against one affine coupling and the exact density:
 
@@ -475,21 +494,21 @@ plt.show()
 # %% [markdown]
 # ## 4 · From small steps to a velocity
 #
-# A residual step moves a point by a little: $z' = z + \varepsilon\,v(z)$. Its log-determinant is $\log\det(I + \varepsilon J)$, $J_{ij} = \partial v_i/\partial z_j$, and a determinant of
-# a $D\times D$ matrix costs $D^3$. **Predict.** What is left of it to first order in $\varepsilon$? Try $D = 2$ by hand first.
+# A residual step moves a point by a little: $z' = z + h\,v(z)$ with a small number $h > 0$. Its log-determinant is $\log\det(I + hJ)$, where $J$ `(D, D)` has the entries $J_{ij} = \partial v_i/\partial z_j$. The determinant of
+# a $D\times D$ matrix takes $O(D^3)$ operations. **Predict.** What is left of it to first order in $h$? Try $D = 2$ by hand first.
 
 # %%
-eps = sp.Symbol("epsilon", positive=True)
+h = sp.Symbol("h", positive=True)
 J = sp.Matrix(3, 3, lambda i, j: sp.Symbol(f"J{i + 1}{j + 1}"))
-log_det = sp.log((sp.eye(3) + eps * J).det())
-first, second = (sp.diff(log_det, eps, order).subs(eps, 0) / sp.factorial(order) for order in (1, 2))
+log_det = sp.log((sp.eye(3) + h * J).det())
+first, second = (sp.diff(log_det, h, order).subs(h, 0) / sp.factorial(order) for order in (1, 2))
 assert sp.expand(first - J.trace()) == 0
 assert sp.expand(second + (J**2).trace() / 2) == 0
-print("log det(I + εJ) = ε tr J − ½ ε² tr J² + …   (3 × 3, every entry a symbol)")
+print("log det(I + hJ) = h tr J − ½ h² tr J² + …   (3 × 3, every entry a symbol)")
 
 # %% [markdown]
-# All products but those on the diagonal carry $\varepsilon^2$. Now take $K$ steps of length $\varepsilon = 1/K$ and let $K$ grow. The steps become a path, the point moves with velocity
-# $v$, and the log-determinants add up to an integral. This is the **instantaneous change of variables** (Chen et al. 2018):
+# A determinant is a sum of products. Every product but that of the diagonal has at least two factors off the diagonal, so it carries $h^2$. The diagonal's is $1 + h\operatorname{tr}J$ to first order. Now take $1/h$ steps of length $h$
+# and let $h$ go to 0. The steps become a path, the point moves with velocity $v$, and the log-determinants add up to an integral. This is the **instantaneous change of variables** (Chen et al. 2018):
 #
 # $$\frac{dz}{dt} = v(z, t),\qquad \log\left|\det\frac{\partial x}{\partial u}\right| = \int_0^1 \operatorname{tr}\frac{\partial v}{\partial z}\,dt,
 # \qquad \frac{d}{dt}\log p(z(t), t) = -\operatorname{tr}\frac{\partial v}{\partial z} .$$
@@ -497,8 +516,10 @@ print("log det(I + εJ) = ε tr J − ½ ε² tr J² + …   (3 × 3, every entr
 # Look at what has vanished. No determinant. No constraint on $v$ beyond smoothness: no masks, no Lipschitz constant below 1. Why is the map invertible nonetheless? Because
 # **paths cannot cross**: at a given point and time there is one velocity, so two paths that met would be the same path, forwards and backwards. To invert, let time run from 1 to 0.
 #
-# Check by numbers. $K$ residual steps with step length $1/K$ have an exact log-determinant, that of their Jacobian. Compare it with the sum of traces along the same steps. Euler's method *is* the residual flow;
-# midpoint and Runge–Kutta take better averages of the velocity:
+# Check by numbers. Residual steps of length $h$ have an exact log-determinant, that of their Jacobian. Compare it with the sum of $h\operatorname{tr}J$ along the same steps. A solver of differential equations takes such steps. Euler's method *is* the residual flow;
+# the midpoint rule and Runge–Kutta (its formulas follow below) take better averages of the velocity and of the trace, for two and four evaluations of $v$ a step.
+#
+# **Predict.** Halve the step. By which factor does the gap between the two log-determinants fall for Euler's method?
 
 # %%
 torch.manual_seed(1)
@@ -507,15 +528,15 @@ with torch.no_grad():
     for parameter in velocity.parameters():
         parameter.mul_(2.5)
 points = torch.randn(64, 3, dtype=torch.float64)
-counts = [1, 2, 4, 8, 16, 32, 64]
+step_counts = [1, 2, 4, 8, 16, 32, 64]
 figure, ax = plt.subplots(figsize=(6.4, 3.8))
 for method, stages, marker in (("euler", 1, "o"), ("midpoint", 2, "s"), ("rk4", 4, "^")):
     gaps = []
-    for K in counts:
-        layer = flowlib.Continuous(velocity, 3, solver=flowlib.FixedStep(K, method))
+    for steps in step_counts:
+        layer = flowlib.Continuous(velocity, 3, solver=flowlib.FixedStep(steps, method))
         jacobian = flowlib.batch_jacobian(lambda v, f=layer: f.forward(v)[0], points)
         gaps.append((layer.forward(points)[1] - torch.linalg.slogdet(jacobian)[1]).abs().mean().item())
-    ax.loglog([stages * K for K in counts], gaps, marker=marker, label=method)
+    ax.loglog([stages * steps for steps in step_counts], gaps, marker=marker, label=method)
     print(f"{method:9s}: doubling 32 steps to 64 divides the gap by {gaps[-2] / gaps[-1]:.1f}")
 ax.set(
     title="sum of traces against log|det| of the same steps",
@@ -527,13 +548,13 @@ plt.show()
 
 # %% [markdown]
 # **Figure.** Mean gap in nats between the integrated trace and the exact log-determinant of the map that the steps make, against the number of evaluations of $v$, both axes logarithmic.
-# All three lines are nearly straight and fall: Euler's slowly, the midpoint rule's faster, Runge–Kutta's fastest, until rounding would stop it. The printed ratios are near 2, 4 and 16: orders 1, 2 and 4.
+# From a few evaluations on, all three lines are nearly straight and fall: Euler's slowly, the midpoint rule's faster, Runge–Kutta's fastest. The printed ratios are near 2, 4 and 16: orders 1, 2 and 4.
 #
 # ### Exercise 4 · Runge and Kutta
 #
 # Difficulty 2/5 (four lines, in the right places) · about 10 minutes · 4 points
 #
-# One step of the classical method from $t$ to $t + h$ for $dy/dt = f(y, t)$:
+# Let $y$ be a tensor of any shape that obeys $dy/dt = f(y, t)$. One step of the classical method from $t$ to $t + h$ takes four slopes $k_1, \dots, k_4$ of the shape of $y$ and averages them:
 #
 # $$k_1 = f(y, t),\quad k_2 = f(y + \tfrac h2 k_1, t + \tfrac h2),\quad k_3 = f(y + \tfrac h2 k_2, t + \tfrac h2),\quad k_4 = f(y + h k_3, t + h),$$
 # $$y \leftarrow y + \tfrac h6\,(k_1 + 2k_2 + 2k_3 + k_4).$$
@@ -600,13 +621,13 @@ check.rk4_runs_backwards(runge_kutta_4, hidden=1)
 # ## 5 · The trace, exactly or by chance
 #
 # A backward pass through $v$ gives $a^\top J$ for one vector $a$: a combination of rows of the Jacobian. The exact trace needs all $D$ rows, $D$ backward passes at every evaluation. For an image that is too many. **Hutchinson's estimator**
-# needs one. Draw a vector $\varepsilon$ `(D,)` with independent entries of mean 0 and variance 1. Then
+# needs one. For each example draw a vector $\varepsilon$ `(D,)` with independent entries of mean 0 and variance 1. Then
 #
 # $$\mathbb E\,[\varepsilon^\top J\,\varepsilon] = \sum_{i,j} J_{ij}\,\mathbb E[\varepsilon_i\varepsilon_j] = \sum_i J_{ii} = \operatorname{tr} J .$$
 #
-# One backward pass with $\varepsilon$ gives $\varepsilon^\top J$; its product with $\varepsilon$ is the estimate (Hutchinson 1989; Grathwohl et al. 2018, FFJORD).
+# One backward pass with $\varepsilon$ gives $\varepsilon^\top J$; its product with $\varepsilon$ is the estimate (Hutchinson 1990; Grathwohl et al. 2018, FFJORD).
 #
-# **Predict.** Random signs, $\varepsilon_i = \pm1$, or Gaussian entries: which estimate varies less? (Look at the terms with $i = j$.)
+# **Predict.** Which estimate varies less: with random signs, $\varepsilon_i = \pm1$, or with Gaussian entries? (Look at the terms with $i = j$.)
 
 # %%
 torch.manual_seed(0)
@@ -751,7 +772,7 @@ check.continuous_density_can_be_trained(continuous_log_prob, hidden=1)
 # %% [markdown]
 # ## 6 · Train one, and ask what a tolerance costs
 #
-# `flowlib.continuous_flow` is one `Continuous` layer with a small network for $v$. It is trained by maximum likelihood; gradients run back through the solver's steps like through any layers. A few fixed steps do for training:
+# `flowlib.continuous_flow` is one `Continuous` layer with a small network for $v$. We train it by maximum likelihood; gradients run back through the solver's steps as through any layers. A few fixed steps do for training:
 
 # %%
 target_cnf = data.TARGETS["pinwheel"]
@@ -766,7 +787,7 @@ print(
 )
 
 # %% [markdown]
-# Is that number a likelihood? Only as far as the solver is exact. **Predict.** If the few steps are too coarse, will the true likelihood be better or worse?
+# Is that number a likelihood? Only as far as the solver is exact. **Predict.** Training has lowered the number that the coarse solver gives, errors included. Will the exact likelihood of the same velocity be better or worse?
 #
 # A solver that **adapts** its steps compares two Runge–Kutta methods of neighboring order that share their evaluations; where they differ by more than a tolerance, the step is taken again, smaller
 # (Dormand & Prince 1980). Evaluate the same trained velocity at several tolerances, and count evaluations:
@@ -824,6 +845,38 @@ plt.show()
 # paths of 120 base points through time, bending smoothly into the arms of a pinwheel (standardized units), dots where they arrive; projected paths may seem to cross, at different times. A reported likelihood
 # needs a tolerance at which it no longer moves. Look at the first row of the table: with the few steps that served in training the NLL comes out **lower** than the exact integral. Training rewards
 # whatever lowers the number, and a coarse solver's errors are among it: that number belongs to no density, and it flatters the model. The excess at a fine tolerance, the last line above, is the honest one.
+#
+# A coupling flow has a state after each layer. A continuous flow has one at every time $t$. **Predict.** Stop this flow halfway, at $t = \tfrac12$. Is what you see there a density?
+#
+# <details><summary>Answer</summary>
+#
+# Yes, at every $t$. The map from $t = 0$ to any other time is invertible, too: solve the equation backwards. Its density follows from the integral of the trace up to that time.
+# </details>
+
+# %%
+with torch.no_grad():
+    clouds = [torch.randn(1000, 2)]
+    for t0, t1 in pairwise(np.linspace(0, 1, 13).tolist()):
+        clouds.append(flowlib.FixedStep(2).integrate(continuous.velocity, clouds[-1], t0, t1).y)
+start_angle = torch.atan2(clouds[0][:, 1], clouds[0][:, 0])
+
+
+def draw(ax, k):
+    ax.scatter(*clouds[k].T, c=start_angle, cmap="twilight", s=6, edgecolors="0.35", linewidths=0.2)
+    ax.set(title=f"t = {k / 12:.2f}", xlabel="$z_1$", ylabel="$z_2$", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2))
+
+
+interactive.film(
+    draw,
+    range(13),
+    title="A continuous flow in time",
+    description="1000 points carried by the trained velocity, colored by the angle they start at.",
+    captions=[f"t = {k / 12:.2f}" for k in range(13)],
+)
+
+# %% [markdown]
+# **Figure.** A film to step through: 1000 points from the base's round cloud at $t = 0$ to the pinwheel at $t = 1$ (standardized units), colored by the angle they start at. The cloud keeps its colors in order around the circle while it is
+# drawn out into arms. Points only ever move a little from picture to picture, and never through each other: two solutions of the equation that meet at the same time are the same solution.
 #
 # ### Extra · Flow matching: train without solving
 #
@@ -889,15 +942,16 @@ plt.show()
 #
 # $$dx = -\tfrac12\beta(s)\,x\,ds + \sqrt{\beta(s)}\,dW ,$$
 #
-# with a rate $\beta(s) > 0$ and Brownian noise $W$ (Song et al. 2020). Given where it started, a point at $s$ is Gaussian: $x_s = \alpha(s)\,x_0 + \sigma(s)\,\epsilon$, $\epsilon\sim\mathcal N(0, 1)$, with $\alpha = e^{-\frac12\int_0^s\beta}$ and $\sigma^2 = 1 - \alpha^2$. Let $p_s$ be the density of $x_s$.
+# with a rate $\beta(s) > 0$ (Song et al. 2020). Read it as a recipe of small steps: in a time $ds$ the point shrinks a little towards 0 and receives Gaussian noise $dW \sim \mathcal N(0, ds)$, fresh in every step, times $\sqrt\beta$.
+# Given where it started, a point at $s$ is Gaussian: $x_s = \alpha(s)\,x_0 + \sigma(s)\,\epsilon$, $\epsilon\sim\mathcal N(0, 1)$, with $\alpha = e^{-\frac12\int_0^s\beta}$ and $\sigma^2 = 1 - \alpha^2$. Let $p_s$ be the density of $x_s$.
 #
-# The paths jitter. The densities do not, and many other motions have the same densities. One of them is without noise. The density of the noisy points obeys the Fokker–Planck equation, and the noise's term can be written as a velocity:
+# The paths jitter. The densities do not, and many other motions have the same densities. One of them is without noise. The density of the noisy points obeys the Fokker–Planck equation: the drift carries probability along, the first term, and the noise spreads it like heat, the second. The noise's term can be written as a velocity:
 #
 # $$\frac{\partial p_s}{\partial s} = -\frac{\partial}{\partial x}\Bigl[-\tfrac12\beta x\,p_s\Bigr] + \tfrac12\beta\frac{\partial^2 p_s}{\partial x^2}
 # = -\frac{\partial}{\partial x}\Bigl[\underbrace{-\tfrac12\beta\bigl(x + \tfrac{\partial}{\partial x}\log p_s\bigr)}_{dx/ds}\,p_s\Bigr] .$$
 #
-# That uses $\partial p/\partial x = p\,\partial\log p/\partial x$. The bracket is the **probability flow**. The gradient of the log-density is called the **score**. Run from $s = 1$ to $s = 0$, this is a continuous flow from nearly $\mathcal N(0, 1)$ to the data, with $v(x, t) = -dx/ds$ at
-# $s = 1 - t$: exact likelihoods included. A real diffusion model learns the score. We take data whose score is known: a mixture of $K$ Gaussians on the line, with weights $\pi_k$, means $m_k$, standard deviations $c_k$. Noise keeps it a mixture,
+# That uses $\partial p/\partial x = p\,\partial\log p/\partial x$. The braced velocity is the **probability flow**. The gradient of the log-density in it is called the **score**. Run from $s = 1$ to $s = 0$, this is a continuous flow from nearly $\mathcal N(0, 1)$ to the data, with $v(x, t) = -dx/ds$ at
+# $s = 1 - t$: exact likelihoods included. A real diffusion model learns the score. We take data whose score is known: a mixture of Gaussians on the line, with weights $\pi_k$, means $m_k$ and standard deviations $c_k$ (here $K$ counts components, all three are `(K,)`). Noise keeps it a mixture,
 #
 # $$p_s = \sum_k \pi_k\,\mathcal N\bigl(\alpha m_k,\ \alpha^2c_k^2 + \sigma^2\bigr) .$$
 #
@@ -976,13 +1030,14 @@ with torch.no_grad():
     for t0, t1 in pairwise(times.tolist()):
         paths.append(flowlib.FixedStep(4).integrate(flow_velocity, paths[-1], t0, t1).y)
 figure, ax = plt.subplots(figsize=(8, 3.8))
-ax.imshow(heat, origin="lower", extent=(0, 1, -3.5, 3.5), aspect="auto", vmax=0.7)
+picture = ax.imshow(heat, origin="lower", extent=(0, 1, -3.5, 3.5), aspect="auto")
+figure.colorbar(picture, label="density of $x$")
 ax.plot(times, torch.stack(paths).squeeze(-1), color="white", linewidth=0.8)
 ax.set(title="probability flow of a mixture", xlabel="flow's time $t = 1 - s$", ylabel="$x$")
 plt.show()
 
 # %% [markdown]
-# **Figure.** The density of $x$ at every time as color, from one Gaussian at $t = 0$ on the left to a narrow and a wide peak at $t = 1$ on the right. White lines: 17 paths of the probability flow, started at quantiles of $\mathcal N(0, 1)$. They never cross, run apart near $t = 0.9$ where the two peaks
+# **Figure.** The density of $x$ at every time as color, from one Gaussian at $t = 0$ on the left to a narrow and a wide peak at $t = 1$ on the right. White lines: 17 paths of the probability flow, started at quantiles of $\mathcal N(0, 1)$. They never cross, run apart from about $t = 0.7$ on, where the two peaks
 # form, and stay at their quantile all the way: in one dimension the probability flow is the inverse-CDF map of notebook 1.
 #
 # ### The likelihood of a diffusion model, against the truth
@@ -1018,8 +1073,8 @@ print(f"share of the data that survives: alpha(1) = {mixture.schedule.alpha(1.0)
 # %% [markdown]
 # ## 8 · Diffusion is also a hierarchical VAE
 #
-# Look at a few moments $s_1 < s_2 < \dots < s_T = 1$ only, and write $z_i$ for the point at $s_i$. Data $x$, latents $z_1, \dots, z_T$: a VAE with $T$ layers of latents. It is **Markovian**: $z_i$ is made from $z_{i-1}$ alone. Its encoder $q$ is fixed, nothing to learn: $q(z_i \text{ given } x) = \mathcal N(\alpha_ix, \sigma_i^2)$.
-# Its decoder steps from $z_i$ to $z_{i-1}$. If it knew $x$, it would use $q(z_{i-1}\text{ given }z_i, x)$, a Gaussian. It does not, so it puts a guess $\hat x(z_i)$ in the place of $x$ (Ho et al. 2020).
+# Look at a few times $s_1 < s_2 < \dots < s_T = 1$ only, and write $z_i$ for the point at $s_i$. Data $x$, latents $z_1, \dots, z_T$: a VAE with $T$ layers of latents. It is **Markovian**: $z_i$ is made from $z_{i-1}$ alone. Its encoder $q$ is fixed, nothing to learn: $q(z_i \text{ given } x) = \mathcal N(\alpha_ix, \sigma_i^2)$.
+# Its decoder steps from $z_i$ to $z_{i-1}$. If it knew $x$, it would use $q(z_{i-1}\text{ given }z_i, x)$, a Gaussian. It does not, so it puts a guess $\hat x(z_i)$ in the place of $x$ (Ho et al. 2020). The last step, from $z_1$ to $x$, is a Gaussian around $\hat x(z_1)$ of variance $\sigma_1^2/\alpha_1^2$.
 #
 # Let $\mathrm{SNR}_i = \alpha_i^2/\sigma_i^2$ be the signal-to-noise ratio. It falls with $i$. The two Gaussians of step $i$ have the same variance and different means. Their KL divergence is half the squared distance of the means over the variance, and works out to (Kingma et al. 2021)
 #
@@ -1032,7 +1087,7 @@ print(f"share of the data that survives: alpha(1) = {mixture.schedule.alpha(1.0)
 # The KL of a step, checked by sympy with $z_{i-1} = z'$ and $z_i = z$; the coefficients $A$ of $x$ and the variance $V$ of $q(z'\text{ given }z, x)$ come from multiplying two Gaussians in $z'$:
 
 # %%
-al, si, al2, si2 = sp.symbols("alpha sigma alpha' sigma'", positive=True)  # primed: the earlier moment, s'
+al, si, al2, si2 = sp.symbols("alpha sigma alpha' sigma'", positive=True)  # primed: at the earlier time, s'
 step = al / al2  # z = step · z' + noise of variance `noise`
 noise = si**2 - step**2 * si2**2
 precision = 1 / si2**2 + step**2 / noise  # of q(z' given z, x) ∝ N(z'; α'x, σ'²) N(z; step z', noise)
@@ -1044,7 +1099,7 @@ print("KL of a step / (x − x̂)² =", claimed)
 # %% [markdown]
 # For our mixture the best guess is known: the posterior mean $\hat x(z) = \mathbb E[x\text{ given }z] = (z + \sigma^2\cdot\text{score})/\alpha$ (Tweedie's formula). So a noise-free score and a denoiser are the same knowledge. And the expectations over $z_i$ are integrals over one Gaussian, so $\mathcal L$ can be computed without sampling.
 #
-# **Predict.** How does the gap $\mathbb E[\log p(x) - \mathcal L(x)]$ behave as $T$ grows? Does it matter where the moments $s_i$ are placed?
+# **Predict.** How does the gap $\mathbb E[\log p(x) - \mathcal L(x)]$ behave as $T$ grows? Does it matter where the times $s_i$ are placed?
 
 # %%
 nodes = torch.linspace(-3.5, 3.5, 81, dtype=torch.float64)[:, None]
@@ -1054,11 +1109,11 @@ layer_counts = [16, 32, 64, 128, 256, 512]
 gaps = {"equal steps in log SNR": [], "equal steps in $s$": []}
 with torch.no_grad():
     for T in layer_counts:
-        for name, moments in (
+        for name, chosen_times in (
             ("equal steps in log SNR", mixture.schedule.times(T)),
             ("equal steps in $s$", [i / T for i in range(1, T + 1)]),
         ):
-            elbo = flowlib.diffusion_elbo(mixture, nodes, moments, nodes=24)
+            elbo = flowlib.diffusion_elbo(mixture, nodes, chosen_times, nodes=24)
             gaps[name].append((mean_truth - (share_of_node * elbo).sum()).item())
 figure, ax = plt.subplots(figsize=(6.4, 3.6))
 for (name, values), marker in zip(gaps.items(), "os", strict=True):
@@ -1075,7 +1130,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# **Figure.** Mean gap between $\log p(x)$ and the ELBO, in nats, against the number $T$ of layers, both axes logarithmic. With moments placed at equal steps of the logarithm of the signal-to-noise ratio the gap falls in proportion to $1/T$: twice the layers, half the gap. With equal steps in $s$ it hardly falls: near the
+# **Figure.** Mean gap between $\log p(x)$ and the ELBO, in nats, against the number $T$ of layers, both axes logarithmic. With times placed at equal steps of the logarithm of the signal-to-noise ratio the gap falls in proportion to $1/T$: twice the layers, half the gap. With equal steps in $s$ it hardly falls: near the
 # data the ratio $\mathrm{SNR}_{i-1}/\mathrm{SNR}_i$ of the first steps stays large however many steps there are.
 #
 # The bound becomes tight: with the exact posterior mean and fine steps nothing is lost. Three numbers for one density now agree: the formula, the ODE, and the limit of an ELBO. A trained diffusion model has an inexact score instead; the ODE then computes the exact density of *its own* flow, and the ELBO a bound for *its own* VAE.
@@ -1104,7 +1159,7 @@ plt.show()
 # - A rational-quadratic spline is increasing by construction, with $3K - 1$ parameters a variable, a slope and an inverse in closed form, and linear tails so that no input is out of range.
 # - Its inverse solves a quadratic. Write the root without differences: $b^2 - 4ac = m^2 + 4s^2\eta(1-\eta)$.
 # - `torch.where` hides a NaN and passes on its gradient. Make the argument harmless before.
-# - $\log\det(I + \varepsilon J) = \varepsilon\operatorname{tr}J + O(\varepsilon^2)$: residual steps become a velocity, the determinant a trace.
+# - $\log\det(I + hJ) = h\operatorname{tr}J + O(h^2)$: residual steps become a velocity, the determinant a trace.
 # - A continuous flow needs no constraint to be invertible; its likelihood is as exact as its solver. Report the tolerance.
 # - Hutchinson's estimator gives the trace from one backward pass; the noise is drawn once per integration.
 # - Diffusion is a continuous flow by its probability-flow ODE, and a hierarchical VAE by its ELBO. With the exact score both give $\log p(x)$.
@@ -1118,7 +1173,7 @@ plt.show()
 # - R. T. Q. Chen, Y. Rubanova, J. Bettencourt, D. Duvenaud, *Neural Ordinary Differential Equations*, 2018, arXiv:1806.07366.
 # - W. Grathwohl, R. T. Q. Chen, J. Bettencourt, I. Sutskever, D. Duvenaud, *FFJORD*, 2018, arXiv:1810.01367.
 # - J. R. Dormand, P. J. Prince, *A family of embedded Runge–Kutta formulae*, Journal of Computational and Applied Mathematics, 1980.
-# - M. F. Hutchinson, *A stochastic estimator of the trace of the influence matrix for Laplacian smoothing splines*, 1989.
+# - M. F. Hutchinson, *A stochastic estimator of the trace of the influence matrix for Laplacian smoothing splines*, 1990, Communications in Statistics 19(2).
 # - Y. Song, J. Sohl-Dickstein, D. P. Kingma, A. Kumar, S. Ermon, B. Poole, *Score-Based Generative Modeling through Stochastic Differential Equations*, 2020, arXiv:2011.13456.
 # - J. Ho, A. Jain, P. Abbeel, *Denoising Diffusion Probabilistic Models*, 2020, arXiv:2006.11239.
 # - D. P. Kingma, T. Salimans, B. Poole, J. Ho, *Variational Diffusion Models*, 2021, arXiv:2107.00630.

@@ -74,14 +74,14 @@ print(
 # The questions, for each model:
 #
 # 1. Can it be **sampled**, and how fast?
-# 2. Has it a **likelihood**: a number $\log p(x)$ for a given $x$? Exact, bounded, or none?
+# 2. Does it have a **likelihood**, a number $\log p(x)$ for a given $x$? Exact, bounded, or none?
 # 3. Are its samples **like the data**?
 # 4. Does it cover **all** of the data, or does it leave something out?
 # 5. Does it give a **code** of $x$, and is the code shorter than $x$?
 # 6. Can it model **discrete** data?
 #
-# **Predict.** For a flow and for a VAE you know most answers already. Write them down. Which questions can a network
-# $g(z)$ answer that has been trained to turn noise into samples, and nothing else?
+# **Predict.** For a flow and for a VAE you know most answers already. Write them down. A network $g(z)$ has been trained to
+# turn noise into samples, and nothing else. Which questions can it answer?
 #
 # <details><summary>Answer</summary>
 #
@@ -90,7 +90,7 @@ print(
 # </details>
 
 # %% [markdown]
-# ## 2 · Are two sets of points from the same law? MMD
+# ## 2 · Are two sets of points from the same distribution? MMD
 #
 # A generator has no `log_prob`, so likelihood cannot compare it with a flow. What all models have in common is that they
 # give samples. We need a distance between **two sets of points**.
@@ -99,8 +99,8 @@ print(
 #
 # $$k(x, y) = e^{-\|x - y\|^2/2b^2},$$
 #
-# with a **bandwidth** $b > 0$: what counts as near. If $x, x'$ are drawn from one law $P$ and $y, y'$ from another, $Q$,
-# the squared **maximum mean discrepancy** (Gretton et al. 2012) is
+# with a **bandwidth** $b > 0$: what counts as near. Draw $x, x'$ independently from one distribution, or *law*, $P$, and
+# $y, y'$ from another, $Q$. The squared **maximum mean discrepancy** (Gretton et al. 2012) is
 #
 # $$\mathrm{MMD}^2 = \mathbb E\,k(x, x') + \mathbb E\,k(y, y') - 2\,\mathbb E\,k(x, y).$$
 #
@@ -108,8 +108,8 @@ print(
 # equal and the result is 0. For this kernel the converse holds too: 0 only if $P = Q$. Several bandwidths may be
 # used at once: the sum of kernels is a kernel.
 #
-# The expectation over two normals can be checked by machine. For $x, x' \sim N(0, 1)$ the difference is
-# $N(0, 2)$; for $y \sim N(\delta, 1)$ the difference $x - y$ is $N(-\delta, 2)$:
+# For two normals the expectations can be integrated by machine. Let $x, x' \sim N(0, 1)$ and $y, y' \sim N(\delta, 1)$, with
+# variances as second arguments. The difference $x - x'$ is $N(0, 2)$, and so is $y - y'$; the difference $x - y$ is $N(-\delta, 2)$:
 
 # %%
 w, delta, difference = sp.symbols("b delta d", positive=True)
@@ -145,8 +145,9 @@ expected = float(population.subs({w: 1, delta: 0.5}))
 #
 # Difficulty 2/5 (three sums and one trap) · about 15 minutes · 5 points
 #
-# The kernel is the **sum** over the given bandwidths. $n$ and $m$ may differ, both are at least 2. The gradient must
-# reach $x$: in section 6 a generator is trained by this function.
+# `mmd2(x, y, bandwidths)` returns $\widehat{\mathrm{MMD}}{}^2$, one number, for `x` `(n, D)` and `y` `(m, D)`. The kernel is the **sum** over the
+# given bandwidths. $n$ and $m$ may differ, both are at least 2. The gradient must reach $x$, and be finite: in section 6 a
+# generator is trained by this function.
 
 
 # %% solution="mmd2"
@@ -201,6 +202,11 @@ check.mmd_gradient_reaches_the_samples(mmd2, hidden=1)
 # Write a function that makes the table of $k(a_i, b_j)$, shape `(n, m)`, by broadcasting: `a[:, None] - b[None]` has shape
 # `(n, m, D)`. You need it three times.
 # </details>
+# <details><summary>Help: the values are right, the gradient is NaN</summary>
+#
+# The slope of $\sqrt v$ at $v = 0$ is infinite, and the distance of a point from itself is 0. The kernel needs the squared
+# distance: is there a root on your way to it?
+# </details>
 # <details><summary>Help: the mean over many samples of one law is not 0</summary>
 #
 # A point compared with itself always gives the largest value there is. What stands on the diagonal of the table of
@@ -249,8 +255,8 @@ assert abs(values.mean() - expected) < 4 * error
 #
 # It has the unit of $x$.
 #
-# **Predict.** All points of a set are shifted by a vector $c$. What is $\mathrm{SW}_2$ between the set and its shifted
-# copy, averaged over all directions in $D$ dimensions?
+# **Predict.** All points of a set are shifted by a vector $c$ `(D,)`. What is $\mathrm{SW}_2$ between the set and its shifted
+# copy, if the average runs over all directions in $D$ dimensions? (For such a $\theta$, $\mathbb E\,\theta_i\theta_j$ is $1/D$ for $i = j$ and 0 otherwise.)
 #
 # <details><summary>Answer</summary>
 #
@@ -262,7 +268,8 @@ assert abs(values.mean() - expected) < 4 * error
 #
 # Difficulty 2/5 (one sort, one axis, one root) · about 10 minutes · 5 points
 #
-# Both sets have the same number of points. The directions are given.
+# `sliced_wasserstein(x, y, directions)` returns $\mathrm{SW}_2$, one number. Both sets have the same number of points $n$. The $L$ directions are
+# given, `(L, D)`. The gradient must reach $x$.
 
 
 # %% solution="sliced_wasserstein"
@@ -368,7 +375,7 @@ for name, sample in (
 # RealNVP that comes with the course (notebook 3), trained longer.
 #
 # **The VAE.** Two latent variables, $M = 2$, a Gaussian decoder with one learned standard deviation. It maximizes the
-# ELBO, a lower bound. In two dimensions the bound can be compared with the truth:
+# ELBO, a lower bound. With two latent variables the bound can be compared with the truth:
 # $\log p(x) = \log\int p(x \mid z)\,p(z)\,dz$ is an integral over the plane of $z$, and a fine grid computes it.
 
 # %%
@@ -417,8 +424,8 @@ print(f"  VAE: integral over the plane      {on_grid[300]:.3f}   (coarser grid: 
 
 # %% [markdown]
 # The VAE *has* a density, and here we can see its value. Its ELBO is lower: the gap is the divergence of the encoder's
-# Gaussian from the true posterior. In 64 dimensions there is no grid. Then the bound is all one has, and part of what
-# separates a VAE's number from a flow's may be the bound's gap and not the model's fault.
+# Gaussian from the true posterior. With 16 latent variables, as in section 9, no grid is fine enough. Then the bound is all
+# one has, and part of what separates a VAE's number from a flow's may be the bound's gap and not the model's fault.
 
 # %% [markdown]
 # ## 5 · A game instead of a likelihood: GAN
@@ -431,7 +438,8 @@ print(f"  VAE: integral over the plane      {on_grid[300]:.3f}   (coarser grid: 
 # $$\mathcal L_{\text{disc}} = -\,\mathbb E_{x\sim p}\log\sigma(\ell(x)) - \mathbb E_{x\sim q}\log\bigl(1 - \sigma(\ell(x))\bigr),$$
 #
 # and the generator wants its samples to be taken for real (Goodfellow et al. 2014). Literally, "the opposite of the
-# discriminator" would be to minimize $\mathbb E_q \log(1 - \sigma(\ell))$. In practice one minimizes instead
+# discriminator" would be to minimize $\mathbb E_{x\sim q} \log(1 - \sigma(\ell(x)))$, the *saturating* loss. In practice one minimizes
+# instead the *non-saturating* one,
 #
 # $$\mathcal L_{\text{gen}} = -\,\mathbb E_{x\sim q}\log\sigma(\ell(x)).$$
 #
@@ -462,8 +470,9 @@ plt.show()
 #
 # Difficulty 2/5 (two lines, and one overflow) · about 10 minutes · 5 points
 #
-# From logits, not from probabilities: they must be right for logits of any size. (For which function is
-# $-\log\sigma(\ell) = \log(1 + e^{-\ell})$ a value?) Each expectation is a mean; the two sets may differ in size.
+# `gan_losses(real_logits, fake_logits)` returns the pair $(\mathcal L_{\text{disc}}, \mathcal L_{\text{gen}})$, two numbers, the generator's loss
+# in its non-saturating form. It is given logits `(n,)` and `(m,)`, not probabilities, and must be right for logits of any
+# size. (Torch has a function for $-\log\sigma(\ell) = \log(1 + e^{-\ell})$. Which one?) Each expectation is a mean over its own set.
 
 
 # %% solution="gan_losses"
@@ -529,7 +538,7 @@ check.gan_generator_learns_where_rejected(gan_losses, hidden=1)
 #
 # Difficulty 3/5 (a derivative, then a simplification) · about 10 minutes · 4 points
 #
-# Find the $\ell$ that minimizes it, and the minimum, for $p, q > 0$.
+# `optimal_discriminator(p, q)` returns the $\ell$ that minimizes it, and the minimum, as sympy expressions for numbers $p, q > 0$.
 
 
 # %% solution="optimal_discriminator"
@@ -589,8 +598,8 @@ print(sp.N(sp.log(sp.Rational(8, 7)), 3), "  largest possible JS:", sp.N(sp.log(
 # Maximum likelihood minimizes $\mathrm{KL}(p\,\|\,q)$: it pays *everything* for data that the model calls impossible. The
 # game pays a few hundredths of a nat. That is why a VAE or a flow smears and a GAN drops.
 #
-# Now train one. The penalty **R1** (Mescheder, Geiger & Nowozin 2018) keeps the discriminator's slope at the data small;
-# without it this game circles instead of settling.
+# Now train one. The penalty **R1** (Mescheder, Geiger & Nowozin 2018) adds the squared slope of $\ell$ at the data, times a
+# weight, to the discriminator's loss. It keeps the slope small; section 8 shows the game without it.
 
 # %%
 torch.manual_seed(0)
@@ -655,8 +664,8 @@ for name, distance in losses.items():
 #
 # Difficulty 2/5 (nearest, and near enough) · about 10 minutes · 4 points
 #
-# A sample **hits** the mode that is nearest to it if it is no farther than three standard deviations away. Return how
-# many samples hit each mode, and the share of all samples that hit any.
+# A sample **hits** the mode that is nearest to it if it is no farther than three standard deviations away. `mode_coverage(x, modes, std)`
+# returns how many samples hit each of the $K$ modes, `(K,)`, and the share of all samples that hit any, a number.
 
 
 # %% solution="mode_coverage"
@@ -748,7 +757,7 @@ for name, sample in samplers.items():
     table[name] = drawn
     print(
         f"{name:14}{likelihood.get(name, 'none'):>14}{1000 * mmd:>10.2f} ± {1000 * mmd_error:.2f}{sw:>10.3f} ± {sw_error:.3f}"
-        f"{covered(counts, 10_000):>6}/8{share:>7.0%}{seconds.get(name, math.nan):>9.1f}{sampling:>10.4f}"
+        f"{covered(counts, 10_000):>6}/8{share:>7.0%}{f'{seconds[name]:.1f}' if name in seconds else '–':>9}{sampling:>10.4f}"
     )
 
 # %%
@@ -785,11 +794,13 @@ plt.show()
 #   10,000 samples.
 
 # %% [markdown]
-# ### Can one not estimate a likelihood for the GAN?
+# ### Can we not estimate a likelihood for the GAN?
 #
-# An often-seen way: draw many samples, put a small Gaussian on each (a kernel density estimate), and evaluate that. Test
-# the method where the answer is known: data and "model" are the *same* normal $N(0, I)$ in $D$ dimensions. The bandwidth
-# is chosen to be the best on the test points, which flatters the method.
+# A common way: draw many samples, put a small Gaussian on each, and evaluate the mixture, a **kernel density
+# estimate**. Test the method where the answer is known: data and "model" are the *same* normal $N(0, I)$ in $D$ dimensions.
+# We choose the bandwidth that is best on the test points, which flatters the method.
+#
+# **Predict.** Each Gaussian sees its own neighborhood only. Is the estimate too high or too low, and how does the error change with $D$?
 
 
 # %%
@@ -826,7 +837,7 @@ for D in (2, 8, 64):
 # in about six sentences.
 #
 # *What we look for:* what the reported number is the log-likelihood *of*, and what the cell above shows about its error
-# as $D$ grows (1 point); why GAN's number and the VAE's bound cannot be compared, and in which direction each may err (1
+# as $D$ grows (1 point); why the GAN's number and the VAE's bound cannot be compared, and in which direction each may err (1
 # point); one measurement that *would* compare the two models fairly, and what it still does not tell (1 point).
 
 # %% [markdown] manual="likelihood_of_a_gan" points=3
@@ -846,9 +857,8 @@ for D in (2, 8, 64):
 # ## 8 · Mode collapse, provoked and counted
 #
 # A generator that has found one good place can stay there: the discriminator learns to reject the place, the generator
-# moves on to the next, and so on around the ring, never in two places at once. This is **mode collapse**. It is not rare;
-# it is what happens when the game is out of balance. We provoke it in three ways and count, over several seeds, with
-# small networks:
+# moves on to the next, and so on around the ring, never in two places at once. This is **mode collapse**. It is not rare:
+# it happens when the game is out of balance. We provoke it in three ways and count, over several seeds, with small networks:
 #
 # - *balanced*: with the penalty R1;
 # - *no penalty*: the same without it;
@@ -904,8 +914,8 @@ for column, (name, runs) in zip(axes.T, collapse.items(), strict=True):
             x[:1500],
             extent=target.extent,
             title=name if row == 0 else "",
-            xlabel="",
-            ylabel=f"seed {row}",
+            xlabel="$x_1$" if row == len(seeds) - 1 else "",
+            ylabel=f"seed {row}: $x_2$" if ax in axes[:, 0] else "",
         )
         ax.scatter(*modes.T, marker="+", s=30, color=plotting.PALETTE["vermilion"])
 plt.show()
@@ -914,13 +924,13 @@ plt.show()
 # **Figure.** A grid of panels: one column for each setting, one row for each seed, 1500 samples in each, crosses at the
 # eight modes (both axes run from −3.2 to 3.2). Balanced: the samples follow the ring through all crosses, with every
 # seed. No penalty: the same for some seeds, and a corner of the ring for another. Narrow noise and weak discriminator: a
-# single clump or wedge, at another place for every seed, on a mode or beside one. *Conclude:* collapse is a matter of the
+# single clump or wedge, at another place for every seed, on a mode or beside one, in part outside the window. *Conclude:* collapse is a matter of the
 # game, not of the networks' size, which is the same in all panels. And one seed proves nothing: without the penalty a run
 # may look healthy, and the next one not.
 #
 # **And the flow?** It cannot do this. A data point in a region that the model calls impossible makes the loss infinite,
 # so maximum likelihood spreads mass over everything it has seen. Its failure is the opposite one: mass *between* the
-# modes. Which of the two is worse depends on what the model is for: a sampler of pretty pictures may drop modes; a
+# modes. Which of the two is worse depends on what the model is for. A sampler of pretty pictures may drop modes. A
 # detector of unusual data may not.
 
 # %% [markdown]
@@ -939,7 +949,7 @@ couplings = flowlib.spline_flow(64, 4, (128,), bins=8, dropout=0.3, permute=True
 # The last layer is the table of every pixel: the flow starts there and learns how pixels depend on each other.
 histograms = flowlib.HistogramMarginals.from_data(data.dequantize(digits_train, seed=0), bins=data.LEVELS)
 digits_flow = flowlib.Flow(flowlib.StandardNormal(64), [*couplings.transformations, histograms])
-flowlib.fit(
+history = flowlib.fit(
     digits_flow,
     digits_train,
     # New noise in every batch: the flow must not learn one draw of it.
@@ -1025,15 +1035,17 @@ for name, bits in digits_bits.items():
 # ### Short codes
 #
 # A flow's code of an image is $u = T^{-1}(x)$: 64 numbers for 64 pixels. Nothing is lost, and nothing is compressed. Can
-# we keep some of the 64 and drop the rest? For *linear* flows, yes: if $T(u) = A u + \mu$ with the principal axes as
-# columns of $A$, largest variance first, keeping the first $M$ base variables is reconstruction by principal components.
+# we keep some of the 64 and drop the rest? For *linear* flows, yes. Let $T(u) = A u + \mu$, where the columns of $A$ are the
+# principal axes of the data, each as long as the standard deviation along it, largest first. Then keeping the first $M$
+# base variables is reconstruction by principal components.
 #
 # ### Exercise 7 · A flow with a shortened code
 #
 # Difficulty 2/5 (three lines) · about 10 minutes · 4 points
 #
-# Encode $x$, keep the first $M$ base variables, set the others to 0 (their mean), and go back. $M = 0$ and $M = D$ are
-# allowed.
+# `flow_reconstruction(x, flow, M)`: encode $x$ `(B, D)`, keep the first $M$ base variables, set the others to 0 (their mean), and
+# go back: the result is `(B, D)`. $M = 0$ and $M = D$ are allowed. `flow` is a `flowlib.Flow`; `forward` goes from base to data, `inverse` from
+# data to base.
 
 
 # %% solution="flow_reconstruction"
@@ -1073,7 +1085,7 @@ check.reconstruction_by_principal_components(flow_reconstruction, hidden=1)
 # %% [markdown]
 # <details><summary>Help: which method encodes?</summary>
 #
-# `forward` goes from base to data, `inverse` from data to base. The code is the base variable.
+# The code is the base variable, and `inverse` is the direction that ends there.
 # </details>
 # <details><summary>Help: everything passes but the case M = 0</summary>
 #
@@ -1139,13 +1151,13 @@ plt.show()
 # **Figure.** Left: the error of a pixel over the number of kept values. Principal components fall fastest, down
 # to 0 at 64. The cut flow starts a little higher, stays there for long, and is at 0 at 64, too. Two diamonds mark the
 # VAEs: at $M = 2$ below both curves, at $M = 16$ between them. Right: ten digits and their reconstructions from two numbers:
-# gray averages by principal components, the same shape ten times by the cut flow, recognizable digits by the VAE.
+# gray averages by principal components, the same shape ten times by the cut flow, sharper digits by the VAE, though not always the right ones.
 #
 # *Conclude:* "a flow does no dimension reduction" is not an omission that one could mend. Nothing in the likelihood makes
 # the first base variables more important than the last: any rotation of the base gives the same density. The VAE is
-# *made* to compress, by a bottleneck and a price for its code. It compresses as far as that price demands, and no less:
-# with $M = 16$ numbers at hand it spends a few bits more than with $M = 2$, and reconstructs worse than 16 principal
-# components, for whose digits nobody charges. It maximizes likelihood, not sharpness.
+# *made* to compress, by a bottleneck and a price for its code, the KL term of its ELBO. With $M = 16$ numbers at hand it spends only
+# a few bits more than with $M = 2$, and reconstructs worse than 16 principal components, which pay nothing for their
+# precision. It maximizes likelihood, not sharpness.
 
 # %% [markdown]
 # ## 10 · Discrete data: what happens to a density
@@ -1210,31 +1222,36 @@ print(f"last loss: {raw_losses[-1]:.2f} nats without dequantization, {spread_los
 # points falls, with spikes, through the dashed line and far below 0; only the step size, which goes to 0, ends the fall.
 # That of the flow on dequantized points settles a little above the line. *Conclude:* a density on discrete points grows
 # without limit, and says nothing about the images. Dequantized, the negative log-likelihood is an upper bound on that of
-# the probabilities: it cannot go below the entropy. The VAE needs no such device: its decoder is any distribution.
+# the probabilities: it cannot go below the entropy. The VAE needs no such device: its decoder may be any distribution. A GAN
+# has another problem. It learns by the gradient that passes from the discriminator through the sample to the generator, and
+# a sample rounded to 0 or 1 has none.
 
 # %% [markdown]
 # ## 11 · Two tables
 #
 # ### Flows against VAEs
 #
-# The lecture that this course follows ends with a comparison: exact or approximate likelihood, no dimension reduction or
-# some, discrete data not well or well, a bijective or a stochastic transformation of the prior. Here are its rows with
-# the numbers of this notebook.
+# The lecture that this course follows ends with a comparison of flow and VAE: is the likelihood exact or approximate, is the
+# dimension reduced, can the data be discrete, is the way from prior to data a bijection or stochastic? Here are its rows
+# with the numbers of this notebook.
 
 # %%
+best_vae, best_bits = min(
+    ((name, bits) for name, bits in digits_bits.items() if name.startswith("VAE")), key=lambda item: item[1]
+)
 print(f"{'':26}{'flow':<34}VAE")
 for row in (
     (
-        "likelihood, ring",
+        "NLL of the ring, nats",
         f"{-flow_few:.3f} exact (best: {-exact_few:.3f})",
         f"≤ {-vae_elbo:.3f} ELBO, ≤ {-vae_iwae:.3f} IWAE; truth {-on_grid[300]:.3f}",
     ),
     (
-        "likelihood, digits",
+        "NLL of digits",
         f"≤ {digits_bits['flow (bound)']:.3f} bits/dim",
-        f"≤ {min(bits for name, bits in digits_bits.items() if name.startswith('VAE')):.3f} bits/dim",
+        f"≤ {best_bits:.3f} bits/dim ({best_vae.removesuffix(' (bound)')})",
     ),
-    ("code of a digit", "64 numbers, nothing lost", "2 numbers"),
+    ("code of a digit", "64 numbers, nothing lost", f"{' or '.join(map(str, vaes))} numbers"),
     ("error with 2 numbers", f"{rmse['flow, code cut'][2]:.2f} levels", f"{rmse['VAE'][2]:.2f} levels"),
     ("four binary images", f"loss {raw_losses[-1]:.1f}, no limit", f"probabilities, sum {P.sum():.3f}"),
     ("from noise to data", "bijection", "z, then a draw from p(x|z)"),
@@ -1277,13 +1294,13 @@ for row in (
 # %% [markdown]
 # ### All families of flows
 #
-# Eleven families of this course, four targets, at least three seeds each, about a quarter of a minute of training on one
-# thread for each run: `python -m benchmarks.families`. One recipe for all, but for a larger step of the residual flows, whose
-# normalized weights move slowly; none was tuned further. The *excess* is the test NLL minus that of the exact density
-# on the same points, in nats: 0 is perfect. Seconds are those of the processor.
+# Eleven families of this course, four targets, at least three seeds each. Every run trains for about as long as the others on
+# one thread, but for the linear flow, which is done sooner: `python -m benchmarks.families`. One recipe serves all; only the residual flows,
+# whose normalized weights move slowly, take a larger step. None was tuned further. The *excess* is the test NLL minus that of the
+# exact density on the same points, in nats: 0 is perfect. Seconds are those of the processor.
 #
-# **Predict.** Which target is hardest for a smooth map? Which family, as trained here, has the largest inverse error in
-# float32? Which pays most for a sample?
+# **Predict.** Is one target the hardest for every family? Which family has the largest inverse error in float32? Which pays
+# most for a sample?
 
 
 # %%
@@ -1356,15 +1373,18 @@ if families:
 # every target, and marks the scale. *Conclude:* compare within a target; the spread of equal marks in a line is what the
 # seed does, and a difference between families that is smaller says nothing.
 #
-# How to read the columns:
+# How to read the table:
 #
+# - *Targets.* Read down a column, then along a row. For the affine families the two rings are harder than the checkerboard;
+#   for splines and for the residual flow the checkerboard, whose density jumps at every edge, is the hardest.
 # - *Exactness.* For all but the continuous flow, measured at a tolerance of $10^{-5}$, the log-determinant is exact.
 #   Residual flows were measured with the exact Jacobian of two variables; in many dimensions they, too, would have an
 #   estimate.
-# - *Inverse error.* In float32, at the test points, the worst over all runs. A formula is not automatically better than
-#   an iteration: an iteration that stops at the dtype's precision corrects its own rounding, a chain of formulas does
-#   not.
-# - *Two directions.* A family is fast in the direction that is a formula for it: MAF in density, IAF in sampling. IAF was
+# - *Inverse error.* In float32, at the test points, the worst over all runs. The continuous flow's is the largest, since it is as exact
+#   as its tolerance. Beyond that, a formula is not automatically better than an iteration: an iteration that stops at the dtype's precision
+#   corrects its own rounding, a chain of formulas does not.
+# - *Two directions.* A family is fast in the direction that is a formula for it: MAF in density, IAF in sampling. The residual flow, which
+#   iterates to sample, pays most for a sample. IAF was
 #   trained by maximum likelihood all the same, through its sequential inverse: two passes a layer, affordable because there
 #   are two variables. Notebook 7 has the plot against $D$.
 
@@ -1383,7 +1403,7 @@ print("live, above (one split):", ", ".join(f"{name} {bits:.3f}" for name, bits 
 #
 # ### Exploding scales
 #
-# Two RealNVPs on two moons, one with log-scales bounded to $\pm 2$, one without. The training loss is fine for both. Now
+# Two RealNVPs on two moons, one with log-scales $s$ bounded to $\pm 2$, one without. The training loss is fine for both. Now
 # move away from the data, along a ray, and ask for $\log p(x)$.
 
 # %%
@@ -1459,8 +1479,8 @@ plt.show()
 # shoots up and passes 1 between 16 and 32 couplings; float64 starts nine digits lower and is at the same place within a
 # doubling of the depth. *Conclude:* more precision buys depth, but little of it.
 #
-# **Symptom:** "it does not reconstruct". **Cause:** the flow as a whole is ill-conditioned: it stretches by a large
-# factor somewhere, and rounding with it. **Remedy:** start at the identity, bound the scales; test the round trip of
+# **Symptom:** "it does not reconstruct". **Cause:** the flow as a whole is ill-conditioned: somewhere it stretches by a large
+# factor, and the rounding error with it. **Remedy:** start at the identity, bound the scales; test the round trip of
 # *your trained* flow on *your* data, as in the table above.
 #
 # ### A singular 1×1 convolution
@@ -1541,12 +1561,12 @@ for dtype in (torch.float64, torch.float32):
 # %% [markdown]
 # **Symptom:** NaN in the inverse, at rare points, in float32 alone; or NaN gradients, since `torch.where` passes a NaN of
 # the branch that was not taken on to the gradient. **Cause:** cancellation, and a division by $a \approx 0$. **Remedy:**
-# the other form of the root, a discriminant that cannot be negative, and tails outside $[-B, B]$.
+# the other form of the root, a discriminant that cannot be negative (notebook 10 writes it as a sum), and tails outside $[-B, B]$.
 #
 # ### The tolerance of an ODE
 #
-# A continuous flow has as many digits as its solver. A velocity with random weights (a trained one is as curved), 200
-# points, float64, and the log-likelihood at several tolerances against that at $10^{-10}$:
+# A continuous flow has as many digits as its solver. Take a velocity with random weights, 200 points, float64, and compare the
+# log-likelihood at several tolerances with that at $10^{-10}$:
 
 
 # %%

@@ -77,7 +77,8 @@ def test_training_is_cut_at_grading(assignment: str) -> None:
 def test_every_figure_is_described(assignment: str) -> None:
     found = cells(assignment)
     for k, (header, source) in enumerate(found):
-        if not header.startswith("[markdown]") and "plt.show()" in source:
+        shows = "plt.show()" in source or re.search(r"^interactive\.\w+\(", source, re.M)
+        if not header.startswith("[markdown]") and shows:
             follows = found[k + 1][1].lstrip("# ").startswith("**Figure.**")
             assert follows, f"a figure without a description:\n{source}"
         if not header.startswith("[markdown]") and ("plt.subplots(" in source or "plt.figure(" in source):
@@ -101,6 +102,15 @@ def test_exercises_say_difficulty_time_and_points(assignment: str) -> None:
         line = re.search(r"Difficulty (\d)/5 \([^)]+\) · about \d+ minutes · ([\d.]+) points?", text)
         assert line, f"{title}: expected 'Difficulty n/5 (in words) · about n minutes · n points'"
         assert float(line[2]) == points, f"{title}: says {line[2]} points, its cells give {points:g}"
+
+
+def test_the_head_s_minutes_are_those_of_the_exercises(assignment: str) -> None:
+    """READMEs and guides take the time from the head."""
+    text = (ROOT / "solutions" / f"{assignment}.py").read_text(encoding="utf-8")
+    said = re.search(r"\*\*Time:\*\* about \d+ minutes of reading, (\d+) minutes of exercises", text)
+    assert said, "expected '**Time:** about n minutes of reading, n minutes of exercises'"
+    minutes = [int(m) for m in re.findall(r"Difficulty \d/5 [^\n]*about (\d+) minutes", text)]
+    assert abs(int(said[1]) - sum(minutes)) <= 5, f"the exercises' minutes add up to {sum(minutes)}"
 
 
 def test_help_and_markup_are_plain(assignment: str) -> None:

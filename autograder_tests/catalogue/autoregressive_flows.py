@@ -129,7 +129,7 @@ wrong(
     MADE,
     "no_bias",
     swap={"nn.Linear(m.shape[1], m.shape[0])": "nn.Linear(m.shape[1], m.shape[0], bias=False)"},
-    hint="Without biases the outputs of the first variable are 0 for ever: no input reaches them. What can they be learned by?",
+    hint="Without biases the outputs of the first variable are 0 forever: no input reaches them. What can they be learned by?",
 )
 wrong(
     MADE,
@@ -203,6 +203,23 @@ wrong(
     "all_variables_in_the_first_pass",
     swap={"for i in range(D):": "for i in [slice(None)]:", "log_det + s[..., i]": "log_det + s.sum(-1)"},
     hint="One pass on zeros sets all variables. The parameters of x_3 look at x_1 and x_2: when are those known?",
+)
+wrong(
+    MaskedAutoregressiveLayer,
+    "last_pass_forgotten",
+    swap={
+        "for i in range(D):": "for _ in range(D - 1):",
+        "            x = x.clone()\n            x[..., i] = u[..., i] * torch.exp(s[..., i]) + t[..., i]\n            log_det = log_det + s[..., i]\n": "            x, log_det = u * torch.exp(s) + t, s.sum(-1)\n",
+    },
+    hint="Each pass makes one more variable right: the first x_1, the second x_2. After D − 1 of them one variable still waits. And even x_1 needs a pass, for its constants.",
+)
+wrong(
+    MaskedAutoregressiveLayer,
+    "log_det_from_the_base",
+    swap={
+        "            log_det = log_det + s[..., i]\n        return x, log_det\n": "        log_det = self.conditioner(u).chunk(2, dim=-1)[0].sum(-1)\n        return x, log_det\n"
+    },
+    hint="Your x is right, and your log_det takes s at another point: at u. Sum the same s_i that scaled the variables, made from x_<i.",
 )
 wrong(
     MaskedAutoregressiveLayer,
@@ -470,7 +487,13 @@ wrong(
     sequential_passes,
     "cycles_unnoticed",
     swap={'            raise ValueError("variables wait for each other")\n': "            break\n"},
-    hint="When a pass brings nothing new and variables are left, they wait for each other for ever. Say so with a ValueError.",
+    hint="When a pass brings nothing new and variables are left, they wait for each other forever. Say so with a ValueError.",
+)
+wrong(
+    sequential_passes,
+    "rank_of_the_dependencies",
+    swap={"    return passes": "    return 1 + int(torch.linalg.matrix_rank(A))"},
+    hint="You count independent rows of A: how many different ways to look, and not how long the chain of waiting is. Two variables may look at different ones in the same pass.",
 )
 wrong(
     sequential_passes,
@@ -520,6 +543,15 @@ wrong(
 )
 wrong(
     AutoregressiveBernoulli,
+    "epsilon_in_the_logarithm",
+    swap={
+        "nn.functional.logsigmoid(logits)": "(torch.sigmoid(logits) + 1e-8).log()",
+        "nn.functional.logsigmoid(-logits)": "(1 - torch.sigmoid(logits) + 1e-8).log()",
+    },
+    hint="The small number under your logarithm keeps it finite, and makes it wrong: every surprise costs at most −log of that number, and the probabilities sum to more than 1. Work with the logits instead.",
+)
+wrong(
+    AutoregressiveBernoulli,
     "mean_over_variables",
     swap={".sum(-1)": ".mean(-1)"},
     hint="You average over the variables. The probability is a product over them, so its logarithm is a sum.",
@@ -551,6 +583,14 @@ wrong(
         "            p = torch.sigmoid(self.conditioner(x)[:, i])\n            x[:, i] = torch.bernoulli(p)\n": "            x = torch.bernoulli(torch.sigmoid(self.conditioner(x)))\n"
     },
     hint="Every pass draws all variables anew. A later variable has then looked at values that are no longer there.",
+)
+wrong(
+    AutoregressiveBernoulli,
+    "probabilities_fed_back",
+    swap={
+        "            x[:, i] = torch.bernoulli(p)\n        return x": "            x[:, i] = p\n        return torch.bernoulli(x)"
+    },
+    hint="You feed back probabilities and draw at the end. Then no variable hears what the others have become, only what they might: toss each coin before the next pass.",
 )
 wrong(
     AutoregressiveBernoulli,
@@ -607,6 +647,18 @@ wrong(
     "log_det_forgotten",
     swap={"base.log_prob(u) - log_det": "base.log_prob(u)"},
     hint="The density of u is not that of x: by how much has the student stretched space there?",
+)
+wrong(
+    distillation_loss,
+    "base_density_at_x",
+    swap={"base.log_prob(u) - log_det": "base.log_prob(x) - log_det"},
+    hint="You ask the base for its density at x. The base drew u: x is where the student carried it.",
+)
+wrong(
+    distillation_loss,
+    "teacher_scores_the_noise",
+    swap={"teacher.log_prob(x)": "teacher.log_prob(u)"},
+    hint="The teacher scores the noise u. What the student draws, and what the teacher knows about, is x.",
 )
 wrong(
     distillation_loss,

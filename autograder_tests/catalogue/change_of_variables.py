@@ -23,28 +23,28 @@ wrong(
     "variance_for_deviation",
     swap={"(x - b) / a": "(x - b) / a**2", "torch.abs(a)": "a**2"},
     hint="""The numbers fit a standard deviation of a². Normal(loc, scale) takes the standard deviation:
-        how far         does x move when u moves by one?""",
+        how far does x move when u moves by one?""",
 )
 wrong(
     affine_log_prob,
     "inverse_in_wrong_order",
     swap={"(x - b) / a": "x / a - b"},
     hint="""T multiplies first and adds last. To go back, undo the last operation first: where does x = b
-        come         from?""",
+        come from?""",
 )
 wrong(
     affine_log_prob,
     "slope_of_T",
     swap={"log_p_u - torch": "log_p_u + torch"},
     hint="""You multiply the density by |T′| instead of dividing by it. Where a map stretches the line,
-        does the         same probability stand on more or on less of it?""",
+        does the same probability stand on more or on less of it?""",
 )
 wrong(
     affine_log_prob,
     "no_log_det",
     swap={" - torch.log(torch.abs(a))": ""},
     hint="""p_u at the point u where x came from, and nothing else: is the area under that curve still 1
-        after         the line was stretched?""",
+        after the line was stretched?""",
 )
 wrong(
     affine_log_prob,
@@ -83,7 +83,37 @@ wrong(
     "summed_over_numbers",
     swap={"return log_p_u - torch.log(torch.abs(a))": "return (log_p_u - torch.log(torch.abs(a))).sum()"},
     hint="""You add the log-densities up. Every number in x is an example of its own and keeps its own
-        log-         density.""",
+        log-density.""",
+)
+wrong(
+    affine_log_prob,
+    "slope_for_deviation",
+    code="""
+def affine_log_prob(x, a, b):
+    return Normal(b, a).log_prob(x)
+""",
+    hint="a is a slope and may be negative, a standard deviation may not. How far does x move when u moves by one?",
+)
+wrong(
+    affine_log_prob,
+    "log_density_divided",
+    swap={"log_p_u - torch.log(torch.abs(a))": "log_p_u / torch.abs(a)"},
+    hint="You divide the log-density by |a|. It is the density that is divided: what does that do to its logarithm?",
+)
+wrong(
+    affine_log_prob,
+    "base_at_x",
+    swap={"(x - b) / a": "x"},
+    hint="You ask the base about x. p_u is a density of u: from which u did this x come?",
+)
+wrong(
+    affine_log_prob,
+    "log_of_the_density",
+    swap={
+        "return log_p_u - torch.log(torch.abs(a))": "return torch.log(torch.exp(log_p_u) / torch.abs(a))",
+    },
+    hint="""Right where the density is a number. Far out it is too small for a float, becomes 0, and you take the logarithm of that:
+    work with logarithms from the start.""",
 )
 
 # ---- pushforward_cdf -------------------------------------------------------------------------------------
@@ -114,7 +144,7 @@ wrong(
     "sign_in_front",
     swap={"1 - below": "-below"},
     hint="""A negative probability. The minus sign belongs to the derivative; in the CDF, the opposite
-        event has         probability one minus that of the event.""",
+        event has probability one minus that of the event.""",
 )
 wrong(
     pushforward_cdf,
@@ -134,6 +164,12 @@ wrong(
     "x_in_place_of_u",
     swap={"F_u.subs(u, S)": "F_u.subs(u, x)"},
     hint="You renamed u to x. That is the distribution of u: the map itself has not entered yet.",
+)
+wrong(
+    pushforward_cdf,
+    "value_for_slope",
+    swap={"sp.diff(S, x).subs(x, sp.Rational(1, 3)) > 0": "S.subs(x, 1) > 0"},
+    hint="You look at whether S is positive. S = x/2 − 1 increases and is negative at x = 1: what of S says which way it runs?",
 )
 
 # ---- pushforward_density ---------------------------------------------------------------------------------
@@ -172,7 +208,7 @@ wrong(
         "if all(abs(sp.N(S.subs(x, T.subs(u, k)) - k)) < 1e-9 for k in (-2, 1, 3)):": "if S is not None:",
     },
     hint="""solve returns several branches, and you took the first. Keep the one that leads back: S(T(u))
-        = u at         every u. If none does, T has no inverse.""",
+        = u at every u. If none does, T has no inverse.""",
 )
 wrong(
     pushforward_density,
@@ -182,14 +218,14 @@ wrong(
         "if all(abs(sp.N(S.subs(x, T.subs(u, k)) - k)) < 1e-9 for k in (-2, 1, 3)):": "if S is not None:",
     },
     hint="""You took the last branch that solve returns without asking whether it is the inverse. Test it:
-        which         branch satisfies S(T(u)) = u at every u, and what if none does?""",
+        which branch satisfies S(T(u)) = u at every u, and what if none does?""",
 )
 wrong(
     pushforward_density,
     "no_absolute_value",
     swap={"sp.Abs(sp.diff(S, x))": "sp.diff(S, x)"},
     hint="""For a decreasing map your density is negative. A length has no sign: what is missing around
-        the         derivative?""",
+        the derivative?""",
 )
 wrong(
     pushforward_density,
@@ -203,7 +239,7 @@ wrong(
     "image_forgotten",
     swap={"return sp.Piecewise((density, (low < x) & (x < high)), (0, True))": "return density"},
     hint="""The formula holds on the image of T alone. What is the density at a point that T never
-        reaches, and         what does your expression say there?""",
+        reaches, and what does your expression say there?""",
 )
 wrong(
     pushforward_density,
@@ -244,14 +280,14 @@ wrong(
     "one_branch",
     swap={"(p_u.subs(u, root) + p_u.subs(u, -root))": "p_u.subs(u, root)"},
     hint="""x = u² is reached from two points u, and you counted one of them: for a symmetric base half of
-        the         mass is gone.""",
+        the mass is gone.""",
 )
 wrong(
     square_density,
     "doubled_branch",
     swap={"(p_u.subs(u, root) + p_u.subs(u, -root))": "2 * p_u.subs(u, root)"},
     hint="""You counted the positive root twice. That is right for a base symmetric about 0 alone; what
-        stands         at −√x?""",
+        stands at −√x?""",
 )
 wrong(
     square_density,
@@ -272,6 +308,24 @@ wrong(
     swap={"sp.Piecewise((density, x > 0), (0, True))": "density"},
     hint="""A square is never negative. What is the density at x = −1, and what does your expression give
         there?""",
+)
+wrong(
+    square_density,
+    "slope_at_x",
+    swap={"(2 * root)": "(2 * x)"},
+    hint="The slope 2u is taken at x. Both preimages of x lie elsewhere: at which u does the map arrive at x, and how steep is it there?",
+)
+wrong(
+    square_density,
+    "multiplied_by_slope",
+    swap={"/ (2 * root)": "* (2 * root)"},
+    hint="You multiply by the slope of the map. Where it stretches the line, is there more probability per length, or less?",
+)
+wrong(
+    square_density,
+    "branches_averaged",
+    swap={"/ (2 * root)": "/ 2 / (2 * root)"},
+    hint="You average the two preimages. Each of them brings its whole mass to x: what do masses do that arrive at one place?",
 )
 
 # ---- sample_by_inverse_cdf -------------------------------------------------------------------------------
@@ -306,7 +360,7 @@ wrong(
     "seed_fixed",
     swap={"    u = torch.rand(": "    torch.manual_seed(0)\n    u = torch.rand("},
     hint="""You set a seed inside the function: without a generator every call returns the same draws, and
-        the         seed of the caller is overwritten.""",
+        the seed of the caller is overwritten.""",
 )
 wrong(
     sample_by_inverse_cdf,
@@ -319,7 +373,7 @@ wrong(
     "tails_cut",
     swap={"u.clamp(min=torch.finfo(u.dtype).tiny)": "u.clamp(0.01, 0.99)"},
     hint="""Every draw beyond the 1 % and 99 % quantiles is moved onto them: the tails are gone. How
-        little is         enough to keep away from 0?""",
+        little is enough to keep away from 0?""",
 )
 wrong(
     sample_by_inverse_cdf,
@@ -359,7 +413,32 @@ wrong(
     "uniform_squeezed_to_half",
     swap={"torch.rand(shape, generator=generator)": "0.5 + 0.5 * torch.rand(shape, generator=generator)"},
     hint="""Moving the draws away from 0 by rescaling them leaves a part of (0, 1) empty: quantiles below
-        it         never occur.""",
+        it never occur.""",
+)
+wrong(
+    sample_by_inverse_cdf,
+    "one_minus_draw",
+    swap={"    u = u.clamp(min=torch.finfo(u.dtype).tiny)\n": "    u = 1 - u\n"},
+    hint="1 − u lies in (0, 1]: the draw that was 0 has become 1. Where does F⁻¹ send 1?",
+)
+wrong(
+    sample_by_inverse_cdf,
+    "draws_pushed_up",
+    swap={"u.clamp(min=torch.finfo(u.dtype).tiny)": "u + 1e-6"},
+    hint="You add a little to every draw. That helps the smallest ones; what becomes of the largest, just below 1?",
+)
+wrong(
+    sample_by_inverse_cdf,
+    "zeros_dropped",
+    swap={"u.clamp(min=torch.finfo(u.dtype).tiny)": "u[u > 0]"},
+    hint="You leave the zeros out, and with them the shape: the caller asked for so many numbers in these axes.",
+)
+wrong(
+    sample_by_inverse_cdf,
+    "tails_piled_up",
+    swap={"u.clamp(min=torch.finfo(u.dtype).tiny)": "u.clamp(1e-3, 1 - 1e-3)"},
+    hint="""One draw in a thousand is moved onto the same point, at either end. A float can be much smaller than that and still not 0:
+    how close may u come?""",
 )
 
 # ---- negative_log_likelihood -----------------------------------------------------------------------------
@@ -376,7 +455,7 @@ wrong(
     "log_det_forgotten",
     swap={"(log_p_u - log_scale)": "log_p_u"},
     hint="""Without the log-determinant the best scale is infinite: every u becomes 0. What forbids
-        infinite         stretching?""",
+        infinite stretching?""",
 )
 wrong(
     negative_log_likelihood,
@@ -427,7 +506,7 @@ wrong(
     "gradient_cut",
     swap={"torch.exp(-log_scale)": "torch.exp(-log_scale.detach())"},
     hint="""The value is right, the gradient is not: a part of the graph is detached, so training would
-        see the         log-determinant without the fit.""",
+        see the log-determinant without the fit.""",
 )
 wrong(
     negative_log_likelihood,
@@ -435,6 +514,24 @@ wrong(
     swap={"torch.exp(-log_scale)": "torch.exp(-log_scale / 2)", "- log_scale)": "- log_scale / 2)"},
     hint="""You read log_scale as the logarithm of a variance. Here exp(log_scale) multiplies u: it is a
         standard deviation.""",
+)
+wrong(
+    negative_log_likelihood,
+    "scale_added",
+    swap={"(log_p_u - log_scale)": "(log_p_u - torch.exp(log_scale))"},
+    hint="You add the scale itself. The log-determinant is its logarithm, and which of your arguments is that already?",
+)
+wrong(
+    negative_log_likelihood,
+    "log_det_once",
+    swap={"-(log_p_u - log_scale).mean()": "-log_p_u.sum() + log_scale"},
+    hint="You sum over the data and count the log-determinant once. Every number is carried through the map: each brings its own.",
+)
+wrong(
+    negative_log_likelihood,
+    "log_det_times_data",
+    swap={"-(log_p_u - log_scale).mean()": "-log_p_u.mean() + len(x) * log_scale"},
+    hint="You average the first term and multiply the second by the number of data. Both stand inside the same mean.",
 )
 
 # ---- fit_affine_flow -------------------------------------------------------------------------------------
@@ -451,7 +548,7 @@ wrong(
     "unbiased_deviation",
     swap={"torch.sqrt(((x - shift) ** 2).mean())": "x.std()"},
     hint="""x.std() divides by N − 1 by default. Set the derivative of the mean NLL with respect to
-        log_scale to         0: by what does it divide?""",
+        log_scale to 0: by what does it divide?""",
 )
 wrong(
     fit_affine_flow,
@@ -475,14 +572,32 @@ wrong(
         "x - shift": "x + shift",
     },
     hint="""These are the parameters of the map that normalizes the data. The flow x = shift +
-        exp(log_scale)·u         goes the other way.""",
+        exp(log_scale)·u goes the other way.""",
 )
 wrong(
     fit_affine_flow,
     "median",
     swap={"x.mean()": "x.median()"},
     hint="""The median minimizes the mean absolute distance. The NLL of a normal base punishes squares:
-        what         minimizes those?""",
+        what minimizes those?""",
+)
+wrong(
+    fit_affine_flow,
+    "sign_of_log_scale",
+    swap={"log_scale = torch.log(": "log_scale = -torch.log("},
+    hint="This is the log-scale of the way back, from data to base. The parameter belongs to x = shift + exp(log_scale)·u.",
+)
+wrong(
+    fit_affine_flow,
+    "not_centered",
+    swap={"((x - shift) ** 2)": "(x**2)"},
+    hint="You take the mean square of the data themselves. u is what is left after the shift: the mean square of which numbers has to be 1?",
+)
+wrong(
+    fit_affine_flow,
+    "mean_distance",
+    swap={"torch.sqrt(((x - shift) ** 2).mean())": "(x - shift).abs().mean()"},
+    hint="You measure the spread by the mean distance. The logarithm of a normal density holds a square: which spread does its derivative ask for?",
 )
 
 # ---- nll_in_new_units ------------------------------------------------------------------------------------
@@ -497,7 +612,7 @@ wrong(
     "sign",
     swap={"nll + D": "nll - D"},
     hint="""Multiply meters by 100 and the same data spread over 100 times more numbers. Does each get
-        more         density or less?""",
+        more density or less?""",
 )
 wrong(
     nll_in_new_units,
@@ -517,7 +632,7 @@ wrong(
     "multiplied",
     swap={"nll + D * math.log(abs(factor))": "nll * abs(factor) ** D"},
     hint="""The density is divided by a factor; its logarithm therefore changes by a term. You multiplied
-        the         logarithm.""",
+        the logarithm.""",
 )
 wrong(
     nll_in_new_units,
@@ -530,4 +645,22 @@ wrong(
     "unchanged",
     swap={" + D * math.log(abs(factor))": ""},
     hint="A probability does not depend on the units, a density does: it is probability per unit of x.",
+)
+wrong(
+    nll_in_new_units,
+    "divided_by_dimensions",
+    swap={"D * math.log(abs(factor))": "math.log(abs(factor)) / D"},
+    hint="You divide by D. The NLL is per example, not per coordinate: how often does the factor enter the volume of one example?",
+)
+wrong(
+    nll_in_new_units,
+    "nll_per_coordinate",
+    swap={"nll + D * math.log(abs(factor))": "D * (nll + math.log(abs(factor)))"},
+    hint="You multiply the NLL by D as well. It is already that of a whole example: which part of the answer counts coordinates?",
+)
+wrong(
+    nll_in_new_units,
+    "always_grows",
+    swap={"math.log(abs(factor))": "abs(math.log(abs(factor)))"},
+    hint="Your NLL grows for every factor. A factor below 1 packs the data closer: does the density rise or fall then?",
 )

@@ -86,6 +86,32 @@ wrong(
     hint="""One example is never picked. `torch.randint(high, …)` draws below high: high itself
     is excluded already.""",
 )
+wrong(
+    aggregate_posterior_sample,
+    "sampled_before_picked",
+    code="""
+def aggregate_posterior_sample(x, encoder, n):
+    z = encoder(x).sample()
+    return z[torch.randint(len(x), (n,))]
+""",
+    hint="""Every posterior is sampled once, before anything is picked: an example that is picked twice gives the same
+    code twice. In which order is a mixture sampled?""",
+)
+wrong(
+    aggregate_posterior_sample,
+    "averaged_over_examples",
+    code="""
+def aggregate_posterior_sample(x, encoder, n):
+    return encoder(x).sample((n,)).mean(1)
+""",
+    hint="You average one draw of every posterior. The average of codes lies where no code is: pick one of them.",
+)
+wrong(
+    aggregate_posterior_sample,
+    "sampled_n_times_too_often",
+    swap={".sample()": ".sample((n,))"},
+    hint="After the pick there are n posteriors already. How many draws of each do you need?",
+)
 
 
 # ---- aggregate_posterior_log_prob ----------------------------------------------------------------
@@ -129,6 +155,24 @@ wrong(
     swap={"log_q.logsumexp(1) - math.log(len(x))": "log_q.max(1).values - math.log(len(x))"},
     hint="""Only the largest component counts in your result. Where posteriors overlap, all of
     them add to the density.""",
+)
+wrong(
+    aggregate_posterior_log_prob,
+    "divided_after_the_logarithm",
+    swap={"log_q.logsumexp(1) - math.log(len(x))": "log_q.logsumexp(1) / len(x)"},
+    hint="You divide the logarithm by N. The factor 1/N stands inside it: what does the logarithm make of a factor?",
+)
+wrong(
+    aggregate_posterior_log_prob,
+    "guarded_against_zero",
+    swap={"log_q.logsumexp(1) - math.log(len(x))": "(log_q.exp().mean(1) + 1e-30).log()"},
+    hint="Far away you report the logarithm of your 1e-30. The sum is smaller than that: keep to logarithms all the way.",
+)
+wrong(
+    aggregate_posterior_log_prob,
+    "divided_by_the_points",
+    swap={"math.log(len(x))": "math.log(len(z))"},
+    hint="You divide by the number of points z. The average is over the examples.",
 )
 
 
@@ -340,6 +384,42 @@ wrong(
     hint="""One standard deviation serves all components and variables. Asked for are K · M of
     them: the digits' clusters are not equally wide.""",
 )
+wrong(
+    MixtureOfGaussiansPrior,
+    "raw_weights",
+    swap={
+        "torch.zeros(K))": "torch.ones(K))",
+        "Categorical(logits=self.logits)": "Categorical(probs=self.logits)",
+    },
+    hint="""Your weights are the parameters themselves. Training may take one below 0, where no probability is:
+    which function of any real numbers is positive and sums to 1?""",
+)
+wrong(
+    MixtureOfGaussiansPrior,
+    "raw_deviations",
+    swap={"torch.zeros(K, M))": "torch.ones(K, M))", "self.log_scale.exp()": "self.log_scale"},
+    hint="""Your standard deviations are the parameters themselves. Training may take one below 0: which function of any
+    real number is positive?""",
+)
+wrong(
+    MixtureOfGaussiansPrior,
+    "built_once",
+    swap={
+        "        self.log_scale = nn.Parameter(torch.zeros(K, M))\n": (
+            "        self.log_scale = nn.Parameter(torch.zeros(K, M))\n"
+            "        self.scale = self.log_scale.detach().exp()\n"
+        ),
+        "self.log_scale.exp()": "self.scale",
+    },
+    hint="""The widths are computed once, when the prior is made. What training does to the parameter later never reaches
+    the distribution.""",
+)
+wrong(
+    MixtureOfGaussiansPrior,
+    "axes_exchanged",
+    swap={"torch.randn(K, M)": "torch.randn(M, K)", "torch.zeros(K, M)": "torch.zeros(M, K)"},
+    hint="Your means have shape (M, K). The components come first, (K, M), so that the last axis is one point of latent space.",
+)
 
 
 # ---- regularizer_terms ---------------------------------------------------------------------------
@@ -413,6 +493,29 @@ wrong(
     hint="""You return E[log q], which is minus the entropy: of a narrow posterior the entropy is
     small, even negative.""",
 )
+wrong(
+    regularizer_terms,
+    "entropy_of_the_aggregate",
+    swap={
+        "mean_entropy = sum(entropies) / N": (
+            "variance = second_moment - (sum(means) / N) ** 2\n    mean_entropy = sp.log(2 * sp.pi * sp.E * variance) / 2"
+        )
+    },
+    hint="""This is the entropy of one Gaussian as wide as all posteriors together. Asked for is the mean of the posteriors'
+    own entropies.""",
+)
+wrong(
+    regularizer_terms,
+    "half_forgotten",
+    swap={"sp.log(2 * sp.pi * sp.E * s**2) / 2": "sp.log(2 * sp.pi * s**2) / 2"},
+    hint="Your entropy is short of one half: the expectation of (z − m)²/(2s²) under N(m, s²) is a number other than 0.",
+)
+wrong(
+    regularizer_terms,
+    "divergence_for_cross_entropy",
+    swap={"return cross_entropy, mean_entropy": "return cross_entropy - mean_entropy, mean_entropy"},
+    hint="Your first answer is the whole regularizer. The mean entropy is still to be subtracted from the cross-entropy.",
+)
 
 
 # ---- flow_prior_kl -------------------------------------------------------------------------------
@@ -467,6 +570,18 @@ wrong(
     "forward_for_inverse",
     swap={"(s**2 + (m - b) ** 2) / (2 * a**2)": "(a**2 * s**2 + (a * m + b) ** 2) / 2"},
     hint="You push z through T. The prior's density asks where z came from: T⁻¹(z) = (z − b)/a.",
+)
+wrong(
+    flow_prior_kl,
+    "scale_not_squared",
+    swap={"(2 * a**2)": "(2 * a)"},
+    hint="You divide by 2a. u = (z − b)/a is squared in the density: what happens to a?",
+)
+wrong(
+    flow_prior_kl,
+    "shift_added",
+    swap={"(m - b) ** 2": "(m + b) ** 2"},
+    hint="You add the shift. On the way back from z to u it is taken off: try m = b, where u has mean 0.",
 )
 
 
@@ -595,6 +710,12 @@ wrong(
     hint="""Batch shape and event shape are exchanged: you declare M separate distributions over
     numbers instead of one over vectors of M.""",
 )
+wrong(
+    FlowPrior,
+    "base_at_z",
+    swap={"self.flow.base().log_prob(u)": "self.flow.base().log_prob(z)"},
+    hint="You ask the base about z. Its density is one of u: what does the inverse return first?",
+)
 
 
 # ---- repaired_log_prob ---------------------------------------------------------------------------
@@ -638,6 +759,12 @@ wrong(
     swap={"log_p_u.sum(-1)": "log_p_u.sum(0)"},
     hint="You sum over the examples instead of the latent variables. One number per z must be left.",
 )
+wrong(
+    repaired_log_prob,
+    "log_det_summed",
+    swap={"log_p_u.sum(-1) + log_det": "log_p_u.sum(-1) + log_det.sum(-1)"},
+    hint="You sum the log-determinant as well. It has no axis of latent variables: over what do you sum it?",
+)
 
 
 # ---- mass_with_bug -------------------------------------------------------------------------------
@@ -676,6 +803,13 @@ wrong(
     swap={"sp.exp(surplus)": "sp.Integer(1)"},
     hint="""Only a density has mass 1. Write the wrong density as the right one times a constant,
     and integrate.""",
+)
+wrong(
+    mass_with_bug,
+    "one_variable_too_many",
+    swap={"sp.exp(surplus)": "a ** (M - 1)"},
+    hint="""The surplus is the log-determinant of the way back, of M variables, M − 1 times. Which power of a is that, and
+    with which sign?""",
 )
 
 
@@ -723,4 +857,22 @@ wrong(
     swap={"math.sqrt(len(difference))": "len(difference)"},
     hint="""Variances of independent numbers add, so the variance of the mean falls like 1/n. And
     its square root?""",
+)
+wrong(
+    paired_difference,
+    "variance_for_deviation",
+    swap={"difference.std()": "difference.var()"},
+    hint="You divide the variance by √n. The standard error is in the unit of the mean, nats.",
+)
+wrong(
+    paired_difference,
+    "two_standard_errors",
+    swap={"difference.std()": "2 * difference.std()"},
+    hint="This is twice the standard error, the length of the bars in the figure. Asked for is one.",
+)
+wrong(
+    paired_difference,
+    "one_seed_less_under_the_root",
+    swap={"math.sqrt(len(difference))": "math.sqrt(len(difference) - 1)"},
+    hint="n − 1 belongs into the standard deviation, where `std` has it already. The mean is one of n numbers.",
 )

@@ -104,6 +104,15 @@ wrong(
 )
 wrong(
     mmd2,
+    "root_at_distance_zero",
+    swap={
+        "squared = ((a[:, None] - b[None]) ** 2).sum(-1)": "squared = ((a[:, None] - b[None]) ** 2).sum(-1).sqrt() ** 2"
+    },
+    hint="""The value is right and its gradient is NaN: you take a root and square it again, and a root has infinite slope
+    at 0, where each point meets itself. The kernel needs the squared distance only.""",
+)
+wrong(
+    mmd2,
     "without_gradient",
     swap={"- 2 * gram(x, y).mean()": "- 2 * gram(x.detach(), y).mean()"},
     hint="""The value is right, and part of its gradient is cut off on the way to the samples. What would a generator
@@ -177,6 +186,13 @@ wrong(
     swap={".square().mean().sqrt()": ".square().sum(0).mean().sqrt()"},
     hint="""You add over the points. Each point carries the mass 1/n; otherwise the distance of two sets grows as
     one draws more of the same.""",
+)
+wrong(
+    sliced_wasserstein,
+    "sum_over_directions",
+    swap={".square().mean().sqrt()": ".square().sum(1).mean().sqrt()"},
+    hint="""You add over the directions. They are samples of one direction drawn at random: more of them make the
+    average better, not larger.""",
 )
 wrong(
     sliced_wasserstein,
@@ -263,6 +279,23 @@ wrong(
     },
     hint="""One mean over real and fake together weighs the larger set more. Each part is an expectation of its own,
     with a mean of its own.""",
+)
+wrong(
+    gan_losses,
+    "cross_entropy_over_all_logits",
+    swap={
+        "softplus(-real_logits).mean() + softplus(fake_logits).mean()": "torch.cat([softplus(-real_logits), "
+        "softplus(fake_logits)]).mean()"
+    },
+    hint="""One mean runs over real and fake logits together. The loss is the sum of two expectations, each with a mean
+    over its own set: at logits 0 it is 2 log 2.""",
+)
+wrong(
+    gan_losses,
+    "zero_sum_game",
+    swap={"generator = softplus(-fake_logits).mean()": "generator = -discriminator"},
+    hint="""Your generator minimizes minus the discriminator's loss. Its part at the data does not depend on the samples, and
+    its part at the samples is flat where they are rejected. Which of the two generator losses is not?""",
 )
 wrong(
     gan_losses,
@@ -412,6 +445,13 @@ wrong(
     "one_standard_deviation",
     swap={"3 * std": "std"},
     hint="""Within one standard deviation lies less than half of a Gaussian in the plane. The criterion is three.""",
+)
+wrong(
+    mode_coverage,
+    "shares_for_counts",
+    swap={"return counts, hit": "return counts / len(x), hit"},
+    hint="""You divide the counts by the number of samples. The first result is how many samples hit each mode: whole
+    numbers.""",
 )
 wrong(
     mode_coverage,

@@ -187,6 +187,14 @@ wrong(
 )
 wrong(
     discrete_bound,
+    "noise_drawn_once",
+    swap={
+        "[log_prob((x + torch.rand_like(x)) / levels) for _ in range(num_samples)]": "[log_prob((x + v) / levels) for v in [torch.rand_like(x)] * num_samples]"
+    },
+    hint="You draw the noise once and evaluate the density num_samples times at the same point. The mean is right, and no more accurate than a single draw: every term needs noise of its own.",
+)
+wrong(
+    discrete_bound,
     "middle_of_the_cell",
     swap={"torch.rand_like(x)": "0.5"},
     hint="You look at the middle of the cell alone. A density can be high there and low everywhere else: the expectation is over the whole cell.",
@@ -218,6 +226,12 @@ wrong(
         "torch.arange(H)[:, None] + torch.arange(W)": "torch.arange(H * W).reshape(H, W)",
     },
     hint="You number the pixels row by row and take every other one. With an even width each row then starts with the same color: what distinguishes a row from the next?",
+)
+wrong(
+    checkerboard_mask,
+    "product_for_sum",
+    swap={"torch.arange(H)[:, None] + torch.arange(W)": "torch.arange(H)[:, None] * torch.arange(W)"},
+    hint="You look at the parity of h·w, which is even as soon as one of the two is: three quarters of the pixels. One step to the right or down must always change the color.",
 )
 wrong(
     checkerboard_mask,
@@ -411,6 +425,23 @@ wrong(
 )
 wrong(
     ActNorm,
+    "statistics_of_four_axes_assumed",
+    swap={
+        "channels = x.movedim(-3, 0).flatten(1)\n                self.shift.copy_(channels.mean(1)": "self.shift.copy_(x.mean((0, 2, 3))",
+        "channels.std(1)": "x.std((0, 2, 3))",
+    },
+    hint="Your statistics are over the axes 0, 2 and 3: right for a batch (B, C, H, W) alone. Count the channels' axis from the end; whatever stands before it is batch.",
+)
+wrong(
+    ActNorm,
+    "forward_sets_the_statistics",
+    swap={
+        "        x = self.shift + torch.exp(self.log_scale) * u\n": "        if not self.initialized:\n            self.inverse(u)\n        x = self.shift + torch.exp(self.log_scale) * u\n",
+    },
+    hint="A batch that passes through your forward sets the statistics. Only inverse sees data; noise from the base says nothing about them. Before that, forward leaves u as it is.",
+)
+wrong(
+    ActNorm,
     "variance_for_standard_deviation",
     swap={"channels.std(1)": "channels.var(1)"},
     hint="You divide by the variance. What has the same unit as the data?",
@@ -433,7 +464,7 @@ wrong(
         "self.shift = nn.Parameter(torch.zeros(C, 1, 1))": 'self.register_buffer("shift", torch.zeros(C, 1, 1))',
         "self.log_scale = nn.Parameter(torch.zeros(C, 1, 1))": 'self.register_buffer("log_scale", torch.zeros(C, 1, 1))',
     },
-    hint="Shift and scale are buffers: right at the first batch, and fixed for ever. From then on they should learn as other parameters do.",
+    hint="Shift and scale are buffers: right at the first batch, and fixed forever. From then on they should learn as other parameters do.",
 )
 wrong(
     ActNorm,
@@ -521,6 +552,29 @@ wrong(
         "z, coarse_log_det = self.coarse.inverse(h)": "z, coarse_log_det = h, 0",
     },
     hint="The coarse layer is never called: both halves leave after the fine one. The first half goes on.",
+)
+wrong(
+    TwoScales,
+    "coarse_next_to_the_data",
+    code="""
+class TwoScales(nn.Module):
+    def __init__(self, fine, coarse, shape):
+        super().__init__()
+        self.fine, self.coarse, self.shape = fine, coarse, tuple(shape)
+
+    def forward(self, u):
+        y, fine_log_det = self.fine.forward(u.reshape(*u.shape[:-1], *self.shape))
+        first, second = y.chunk(2, dim=-3)
+        first, coarse_log_det = self.coarse.forward(first)
+        return torch.cat([first, second], dim=-3), coarse_log_det + fine_log_det
+
+    def inverse(self, x):
+        first, second = x.chunk(2, dim=-3)
+        first, coarse_log_det = self.coarse.inverse(first)
+        u, fine_log_det = self.fine.inverse(torch.cat([first, second], dim=-3))
+        return u.flatten(-3), coarse_log_det + fine_log_det
+""",
+    hint="A valid flow, in the other order: your coarse layer meets the image first, and nothing is factored out. From data to base the fine layer comes first; what it gives is split.",
 )
 wrong(
     TwoScales,

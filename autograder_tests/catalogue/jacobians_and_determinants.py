@@ -114,6 +114,18 @@ wrong(
     swap={"J.inv()": "J.subs({v: 0 for v in u}).inv()"},
     hint="You evaluated J at the origin. A nonlinear map stretches differently everywhere: the answer depends on u.",
 )
+wrong(
+    inverse_jacobian,
+    "taken_at_arrival",
+    swap={"J.inv()": "J.inv().subs(dict(zip(u, T, strict=True)), simultaneous=True)"},
+    hint="You put T(u) in for u. The right-hand side of the theorem is taken where J lives: at x, or at the u that x came from?",
+)
+wrong(
+    inverse_jacobian,
+    "divided_by_determinant",
+    swap={"J.inv()": "J / J.det()"},
+    hint="You divide J by its determinant. That makes the determinant right for no size of matrix but 1: multiply your answer by J and look.",
+)
 
 # ---- composition_log_det -----------------------------------------------------------------------------------------
 
@@ -180,6 +192,44 @@ wrong(
     },
     hint="You add the Jacobian matrices. The chain rule multiplies them; it is the log-determinants that add.",
 )
+wrong(
+    composition_log_det,
+    "first_map_counted_twice",
+    swap={"T2(list(middle))).jacobian(middle)": "T2(T1(u))).jacobian(u)"},
+    hint="Your second Jacobian, of T2(T1(u)) by u, is already that of both maps. The first one is counted twice.",
+)
+wrong(
+    composition_log_det,
+    "substituted_one_after_the_other",
+    code="""
+def composition_log_det(T1, T2, u):
+    J1 = sp.Matrix(T1(u)).jacobian(u)
+    J2 = sp.Matrix(T2(u)).jacobian(u).subs(dict(zip(u, T1(u), strict=True)))
+    return sp.log(sp.Abs(J1.det())) + sp.log(sp.Abs(J2.det()))
+""",
+    hint="""subs replaces one symbol after the other, and a later one finds its way into what an earlier one put in, because both maps use
+    the same symbols. What happens with symbols of T2's own?""",
+)
+wrong(
+    composition_log_det,
+    "determinant_without_log",
+    swap={
+        "sp.log(sp.Abs(J1.det())) + sp.log(sp.Abs(J2.det().subs(arrived, simultaneous=True)))": (
+            "sp.Abs(J1.det() * J2.det().subs(arrived, simultaneous=True))"
+        )
+    },
+    hint="This is the factor of volume itself. The question was for its logarithm, which adds up along the way.",
+)
+wrong(
+    composition_log_det,
+    "absolute_value_outside",
+    swap={
+        "sp.log(sp.Abs(J1.det())) + sp.log(sp.Abs(J2.det().subs(arrived, simultaneous=True)))": (
+            "sp.Abs(sp.log(J1.det() * J2.det().subs(arrived, simultaneous=True)))"
+        )
+    },
+    hint="You take the absolute value of the logarithm. Which of the two may be negative, the determinant of a mirror or its logarithm?",
+)
 
 # ---- determinant_by_expansion ------------------------------------------------------------------------------------
 
@@ -233,6 +283,12 @@ wrong(
     "recursion_forgotten",
     swap={"determinant_by_expansion(minor)": "sp.prod(minor[i, i] for i in range(minor.rows))"},
     hint="You expand once and then multiply the minor's diagonal. Right up to two rows: the minor needs its full determinant.",
+)
+wrong(
+    determinant_by_expansion,
+    "row_and_column_exchanged",
+    swap={"A[1:, [k for k in range(A.cols) if k != j]]": "A.minor_submatrix(j, 0)"},
+    hint="The minor of the entry in row 0 and column j lacks that row and that column. Which ones does yours lack?",
 )
 
 # ---- coupling_jacobian -------------------------------------------------------------------------------------------
@@ -311,6 +367,18 @@ wrong(
     swap={"s(kept), t(kept)": "t(kept), s(kept)"},
     hint="The two functions have changed places: which one goes into the exponential?",
 )
+wrong(
+    coupling_jacobian,
+    "translates_before_scaling",
+    swap={"sp.exp(a) * v + b": "sp.exp(a) * (v + b)"},
+    hint="You translate first, and the scale then stretches the translation, too. Which of the two comes first in the formula?",
+)
+wrong(
+    coupling_jacobian,
+    "half_rounded_up",
+    swap={"d = len(u) // 2": "d = (len(u) + 1) // 2"},
+    hint="With an odd number of variables you keep the larger half. d is D/2 rounded down: s and t get d symbols.",
+)
 
 # ---- coupling_log_det --------------------------------------------------------------------------------------------
 
@@ -356,6 +424,18 @@ wrong(
     "mean_of_scales",
     swap={"sum(scales)": "sum(scales) / len(scales)"},
     hint="You average over the variables. A determinant is a product over them, so its logarithm is a sum.",
+)
+wrong(
+    coupling_log_det,
+    "first_scale_only",
+    swap={"sum(scales)": "scales[0]"},
+    hint="You return the log-scale of one moved variable. Each of them stretches its own axis.",
+)
+wrong(
+    coupling_log_det,
+    "absolute_scales",
+    swap={"sum(scales)": "sum(sp.Abs(a) for a in scales)"},
+    hint="exp(s) is positive for every s: no absolute value is needed, and a layer that shrinks has a negative log-determinant.",
 )
 
 # ---- batch_jacobian ----------------------------------------------------------------------------------------------
@@ -442,6 +522,12 @@ wrong(
         return torch.stack([(f(x + step) - f(x)) / h for step in steps], dim=2)
     """,
     hint="One-sided differences with a large step: nearly right, with an error of the order of the step. Autodiff is exact.",
+)
+wrong(
+    batch_jacobian,
+    "reshaped",
+    swap={"torch.stack(rows, dim=1)": "torch.stack(rows, dim=0).reshape(len(x), x.shape[1], x.shape[1])"},
+    hint="The shape is right and entries of different examples are mixed: reshape never exchanges axes. Which function does?",
 )
 
 # ---- log_abs_det_triangular --------------------------------------------------------------------------------------
@@ -593,6 +679,18 @@ wrong(
     swap={"u[..., self.order]": "u.flip(-1)", "x[..., self.back]": "x.flip(-1)"},
     hint="You reverse the variables whatever `order` says. A reversal is one permutation among D! of them.",
 )
+wrong(
+    Permutation,
+    "inverse_reverses_the_list",
+    swap={"torch.argsort(self.order)": "self.order.flip(0)"},
+    hint="You read the list backwards. That is another reordering, not the way home: where in `order` does variable j stand?",
+)
+wrong(
+    Permutation,
+    "inverse_sorts_the_list",
+    swap={"torch.argsort(self.order)": "torch.sort(self.order).values"},
+    hint="Sorted, the list is 0, 1, 2, …, and x stays as it is. Not the sorted list is wanted: from which places do the sorted entries come?",
+)
 
 # ---- rosenblatt_cdfs ---------------------------------------------------------------------------------------------
 
@@ -647,6 +745,14 @@ wrong(
     },
     hint="Your second answer is the probability that both variables lie below. Here x1 is known, and only x2 is integrated.",
 )
+wrong(
+    rosenblatt_cdfs,
+    "divided_by_the_cdf",
+    swap={
+        "sp.integrate((p / marginal).subs(x2, a), (a, 0, x2))": "sp.integrate(p.subs(x2, a), (a, 0, x2)) / F1"
+    },
+    hint="You divide by F1, a probability. A conditional density is the joint density divided by another density: which one?",
+)
 
 # ---- rosenblatt_inverse ------------------------------------------------------------------------------------------
 
@@ -695,6 +801,12 @@ wrong(
     swap={"torch.log(x1 + x2)": "torch.log(x1 + x2).sum()"},
     hint="You sum over the examples. Each one has a log-determinant of its own.",
 )
+wrong(
+    rosenblatt_inverse,
+    "log_det_of_the_second_step",
+    swap={"torch.log(x1 + x2)": "torch.log((x1 + x2) / (x1 + 0.5))"},
+    hint="This is the logarithm of p(x2 given x1), one of two entries of the diagonal. Which factor does the first step bring?",
+)
 
 # ---- rosenblatt_forward ------------------------------------------------------------------------------------------
 
@@ -742,4 +854,10 @@ wrong(
     "log_det_at_u",
     swap={"-torch.log(x1 + x2)": "-torch.log(u1 + u2)"},
     hint="The density is a function of the data: you evaluated it at u. Where has the point arrived?",
+)
+wrong(
+    rosenblatt_forward,
+    "x1_added",
+    swap={"(2 * x1 + 1)) - x1": "(2 * x1 + 1)) + x1"},
+    hint="Your x2 leaves the unit square. After completing the square x2 + x1 is known: how do you get x2 alone?",
 )

@@ -107,6 +107,29 @@ class AdditiveCouplingLayer(nn.Module):
 """,
     hint="You split by the mask but join the halves one after the other: each variable must return to its own place.",
 )
+wrong(
+    AdditiveCouplingLayer,
+    "log_det_sums_translation",
+    swap={
+        "log_det = u.new_zeros(u.shape[:-1])": "log_det = ((1 - b) * self.translation_net(kept)).sum(-1)",
+        "log_det = x.new_zeros(x.shape[:-1])": "log_det = -((1 - b) * self.translation_net(kept)).sum(-1)",
+    },
+    hint="You add up the translations. A translation moves a point and stretches nothing: what stands on the diagonal of the Jacobian?",
+)
+wrong(
+    AdditiveCouplingLayer,
+    "message_dropped",
+    swap={
+        "(1 - b) * (u + self.translation_net(kept))": "(1 - b) * self.translation_net(kept)",
+    },
+    hint="The moved variables are replaced by the key: their own values are gone, and no inverse can bring them back.",
+)
+wrong(
+    AdditiveCouplingLayer,
+    "inverse_translation_unmasked",
+    swap={"(1 - b) * (x - self.translation_net(kept))": "(1 - b) * x - self.translation_net(kept)"},
+    hint="Your inverse subtracts all D entries of the net's output: a bracket is missing, and the kept variables move on the way back.",
+)
 
 
 # ---- Rescaling ---------------------------------------------------------------------------------------------------
@@ -197,6 +220,12 @@ wrong(
         "log_det = -(self.log_scale * {0}": "log_det = -(self.log_scale * x",
     },
     hint="One scale is shared by all variables. NICE learns one per variable, to say which of them matter.",
+)
+wrong(
+    Rescaling,
+    "random_start",
+    swap={"torch.zeros(D)": "torch.randn(D)"},
+    hint="Your layer starts with random scales. For which log-scale does it do nothing?",
 )
 
 
@@ -379,6 +408,60 @@ class MaskedCouplingLayer(nn.Module):
 """,
     hint="The inverse looks up what forward has seen. It must work for points that never went through forward: compute it from x alone.",
 )
+wrong(
+    MaskedCouplingLayer,
+    "translates_before_scaling",
+    swap={
+        "(u * torch.exp(s) + t)": "((u + t) * torch.exp(s))",
+        "(x - t) * torch.exp(-s)": "(x * torch.exp(-s) - t)",
+    },
+    hint="Yours is a valid layer and another one: it translates first and scales the translation, too. Which comes first in the formula?",
+)
+wrong(
+    MaskedCouplingLayer,
+    "log_det_holds_translation",
+    swap={
+        "log_det = s.sum(-1)": "log_det = (s + (1 - b) * t).sum(-1)",
+        "log_det = -s.sum(-1)": "log_det = -(s + (1 - b) * t).sum(-1)",
+    },
+    hint="The translation stands in your log-determinant. Differentiate x by u for one moved variable: where is t?",
+)
+wrong(
+    MaskedCouplingLayer,
+    "log_det_sums_scales",
+    swap={
+        "log_det = s.sum(-1)": "log_det = torch.exp(s).sum(-1)",
+        "log_det = -s.sum(-1)": "log_det = -torch.exp(s).sum(-1)",
+    },
+    hint="You add up the diagonal of the Jacobian, which is its trace. The determinant is their product: what is its logarithm?",
+)
+wrong(
+    MaskedCouplingLayer,
+    "determinant_without_log",
+    swap={
+        "log_det = s.sum(-1)": "log_det = torch.exp(s.sum(-1))",
+        "log_det = -s.sum(-1)": "log_det = torch.exp(-s.sum(-1))",
+    },
+    hint="This is the determinant. A layer reports its logarithm, so that the values of many layers can be added.",
+)
+wrong(
+    MaskedCouplingLayer,
+    "absolute_log_scales",
+    swap={
+        "log_det = s.sum(-1)": "log_det = s.abs().sum(-1)",
+        "log_det = -s.sum(-1)": "log_det = -s.abs().sum(-1)",
+    },
+    hint="The absolute value belongs to the determinant, not to its logarithm: a layer that shrinks volume has a negative log-determinant.",
+)
+wrong(
+    MaskedCouplingLayer,
+    "scale_net_sees_everything",
+    swap={
+        "kept = b * u\n        s = (1 - b) * self.scale_net(kept)": "kept = b * u\n        s = (1 - b) * self.scale_net(u)",
+        "kept = b * x\n        s = (1 - b) * self.scale_net(kept)": "kept = b * x\n        s = (1 - b) * self.scale_net(x)",
+    },
+    hint="One net is fed the kept variables, the scale net all of them. Does the way back know all of u before it knows the scale?",
+)
 
 
 # ---- Flow --------------------------------------------------------------------------------------------------------
@@ -511,6 +594,12 @@ wrong(
     "mean_log_prob",
     swap={"return self.base().log_prob(u) + log_det": "return (self.base().log_prob(u) + log_det).mean()"},
     hint="log_prob averages over the batch. It returns one number per example; averaging is the loss's business.",
+)
+wrong(
+    Flow,
+    "base_at_x",
+    swap={"self.base().log_prob(u)": "self.base().log_prob(x)"},
+    hint="You ask the base about x. Its density is one of u: what does your inverse return first?",
 )
 
 
@@ -658,4 +747,10 @@ wrong(
     "exact_equality",
     swap={"torch.allclose(again, points, atol=1e-8)": "torch.equal(again, points)"},
     hint="You ask for exact equality. exp, then its inverse, costs a few roundings even in a healthy layer: leave a tolerance.",
+)
+wrong(
+    is_valid_layer,
+    "signed_determinant",
+    swap={"torch.linalg.slogdet(torch.as_tensor(J)).logabsdet": "torch.linalg.det(torch.as_tensor(J)).log()"},
+    hint="You take the logarithm of the determinant with its sign. A healthy layer may mirror: what does the formula ask for?",
 )

@@ -179,6 +179,18 @@ wrong(
 )
 wrong(
     spectral_normalize,
+    "compares_with_one",
+    swap={"if norm > coefficient:": "if norm > 1:"},
+    hint="You leave every matrix alone that stretches by less than 1. Its share of the bound is the coefficient: what if the norm lies between the two?",
+)
+wrong(
+    spectral_normalize,
+    "scaled_even_when_small",
+    swap={"if norm > coefficient:": "if norm > 1:", "return W\n": "return W * coefficient\n"},
+    hint="max(1, σ) in the denominator multiplies every small matrix by the coefficient. A matrix with σ ≤ coefficient stays as it is: which two numbers have to be compared?",
+)
+wrong(
+    spectral_normalize,
     "coefficient_forgotten",
     swap={"(coefficient / norm)": "(1 / norm)"},
     hint="You scale to a spectral norm of 1, and a Lipschitz constant of 1 is no contraction. Which number should the norm become?",
@@ -319,6 +331,14 @@ wrong(
     "noise_used_once",
     swap={"(noise * product(noise))": "product(noise)"},
     hint="An has mean zero: the noise must be multiplied in on both sides, so that E[nᵢnⱼ] picks out the diagonal.",
+)
+wrong(
+    hutchinson_trace,
+    "noise_averaged_first",
+    swap={
+        "forms = (noise * product(noise)).sum(-1)": "noise = noise.mean(0, keepdim=True)\n    forms = (noise * product(noise)).sum(-1)"
+    },
+    hint="You average the noise vectors and make one form n·An of their mean, which goes to 0. The mean of the forms is not the form of the mean: n enters it twice.",
 )
 wrong(
     hutchinson_trace,
@@ -502,6 +522,14 @@ wrong(
 )
 wrong(
     ResidualLayer,
+    "determinant_without_logarithm",
+    swap={
+        "torch.linalg.slogdet(torch.eye(u.shape[-1], dtype=u.dtype) + J)[1]": "torch.linalg.det(torch.eye(u.shape[-1], dtype=u.dtype) + J)"
+    },
+    hint="That is the determinant itself, about 1 for a small step. Layers add up logarithms: for a layer that does nothing log_det is 0.",
+)
+wrong(
+    ResidualLayer,
     "diagonal_only",
     swap={
         "torch.linalg.slogdet(torch.eye(u.shape[-1], dtype=u.dtype) + J)[1]": "(1 + J.diagonal(dim1=-2, dim2=-1)).log().sum(-1)"
@@ -563,6 +591,18 @@ wrong(
         "torch.linalg.solve_triangular(U, y, upper=True)": "torch.linalg.solve_triangular(L, y, upper=False)",
     },
     hint="x = L(Uu): U acts first and L last. Undo the last step first.",
+)
+wrong(
+    LULinear,
+    "forward_in_wrong_order",
+    swap={"u @ (L @ U).mT": "u @ L.mT @ U.mT"},
+    hint="Examples are rows here. u @ L.mT is Lu, and what you multiply by next acts after it: your forward is U(Lu), and your inverse undoes L(Uu).",
+)
+wrong(
+    LULinear,
+    "transpose_forgotten",
+    swap={"u @ (L @ U).mT": "u @ (L @ U)"},
+    hint="For examples in rows u @ W is Wᵀu. Your forward applies the transposed matrix, and your inverse solves with the one itself.",
 )
 wrong(
     LULinear,

@@ -113,6 +113,26 @@ wrong(
 )
 wrong(
     rq_spline_forward,
+    "position_not_relative",
+    swap={"(v - knots_u[k]) / w": "v - knots_u[k]"},
+    hint="xi is a share of the bin's width, from 0 to 1. Yours is a distance in units of u: at the right end of a wide bin it is above 1.",
+)
+wrong(
+    rq_spline_forward,
+    "mean_slope_upside_down",
+    swap={"s, xi = h / w,": "s, xi = w / h,"},
+    hint="The mean slope of a bin is dx over du: which of height and width is measured along x?",
+)
+wrong(
+    rq_spline_forward,
+    "first_knot_in_no_bin",
+    swap={
+        "(v[..., None] >= knots_u[1:-1]).sum(-1)": "torch.searchsorted(knots_u, v.contiguous()) - 1",
+    },
+    hint="At u = −B your bin has the number −1, and an index of −1 means the last one. Points on the leftmost knot belong to bin 0: how many inner knots lie below them?",
+)
+wrong(
+    rq_spline_forward,
     "slope_without_square_of_s",
     swap={"slope = s**2 *": "slope = s *"},
     hint="Your slope is off by a factor s. Test it where d0 = d1 = s: the bin is a straight line of slope s.",
@@ -526,6 +546,18 @@ wrong(
     "variance_without_noise",
     swap={"alpha**2 * scales**2 + sigma**2": "alpha**2 * scales**2"},
     hint="The components shrink in your formula, but the noise is missing: independent variances add.",
+)
+wrong(
+    probability_flow_velocity,
+    "noise_not_squared",
+    swap={"alpha**2 * scales**2 + sigma**2": "alpha**2 * scales**2 + sigma"},
+    hint="σ(s) is the standard deviation of the noise. Variances add: with α² + σ² = 1, data of variance 1 keep it.",
+)
+wrong(
+    probability_flow_velocity,
+    "divided_by_the_standard_deviation",
+    swap={"(share * offset / variances)": "(share * offset / variances.sqrt())"},
+    hint="Differentiate log N(x; μ, V) by x: the square in the exponent leaves x − μ over V, not over its root.",
 )
 wrong(
     probability_flow_velocity,

@@ -82,6 +82,18 @@ wrong(
     swap={"mean + torch.exp(log_std) * noise": "(mean + torch.exp(log_std)) * noise"},
     hint="The noise multiplies the mean, too. Set the noise to 0 in your head: what should z be?",
 )
+wrong(
+    reparameterize,
+    "mean_scaled_too",
+    swap={"mean + torch.exp(log_std) * noise": "torch.exp(log_std) * (mean + noise)"},
+    hint="The standard deviation multiplies the mean as well. Which comes first, scaling or shifting the noise?",
+)
+wrong(
+    reparameterize,
+    "one_draw_alone",
+    swap={"torch.randn(num_samples, *mean.shape, dtype=mean.dtype)": "torch.randn_like(mean)"},
+    hint="You draw once for each mean. num_samples draws are wanted, on an axis of their own in front.",
+)
 
 
 # ---- gaussian_kl ---------------------------------------------------------------------------------------
@@ -136,6 +148,24 @@ wrong(
     swap={" - sp.Rational(1, 2)": " + sp.log(std_q) + sp.log(2 * sp.pi) / 2"},
     hint="This is the cross-entropy −E_q[log p]. What does the other half of the integrand, E_q[log q], "
     "contribute?",
+)
+wrong(
+    gaussian_kl,
+    "divided_by_variance_of_q",
+    swap={"(2 * std_p**2)": "(2 * std_q**2)"},
+    hint="The squares are divided by the variance of q. They come from log p(z): whose variance stands in that exponent?",
+)
+wrong(
+    gaussian_kl,
+    "log_ratio_upside_down",
+    swap={"sp.log(std_p / std_q)": "sp.log(std_q / std_p)"},
+    hint="The logarithm has the wrong sign: for a much wider p your divergence is negative. Which of the two densities holds −log std_q?",
+)
+wrong(
+    gaussian_kl,
+    "deviation_for_variance",
+    swap={"std_q**2": "std_q", "std_p**2": "std_p"},
+    hint="Standard deviations stand where squares belong: the second moment of q is a variance plus a square.",
 )
 
 
@@ -192,6 +222,33 @@ wrong(
         "(1 + (W**2).sum() / sigma**2)"
     },
     hint="You treat WᵀW as a number times the identity. Latents that share a pixel are correlated given x.",
+)
+wrong(
+    exact_posterior,
+    "sigma_not_squared_in_mean",
+    swap={"@ cov / sigma**2": "@ cov / sigma"},
+    hint="The linear term divides by the noise's variance. By what do you divide in the mean?",
+)
+wrong(
+    exact_posterior,
+    "mean_by_precision",
+    swap={"@ W @ cov": "@ W @ precision"},
+    hint="You multiply by the precision. The linear term is Σ⁻¹m: how do you get m out of it?",
+)
+wrong(
+    exact_posterior,
+    "scaled_by_variance",
+    swap={
+        "torch.eye(W.shape[1], dtype=W.dtype) + W.T @ W / sigma**2": "sigma**2 * torch.eye(W.shape[1], dtype=W.dtype) + W.T @ W",
+        "@ cov / sigma**2": "@ cov",
+    },
+    hint="The mean is right, the covariance lacks a factor: you multiplied the precision by σ² and did not take it back.",
+)
+wrong(
+    exact_posterior,
+    "least_squares",
+    swap={"(x - b) @ W @ cov / sigma**2": "(x - b) @ torch.linalg.pinv(W).T"},
+    hint="This z fits x best, by least squares. The posterior mean is drawn towards the prior's mean as well: which term does that?",
 )
 
 
@@ -334,6 +391,21 @@ wrong(
     "loss_for_bound",
     swap={"return log_w.mean(0)": "return -log_w.mean(0)"},
     hint="This is minus the bound. The loss gets the minus sign; the ELBO itself lies below log p(x).",
+)
+wrong(
+    elbo,
+    "draws_of_its_own",
+    swap={
+        "prior().log_prob(z) - q.log_prob(z)": "prior().log_prob(other) - q.log_prob(other)",
+        "    log_w =": "    other = q.rsample((num_samples,))\n    log_w =",
+    },
+    hint="Likelihood and KL are taken at different draws. Right on average; but then their noise cannot cancel. Draw z once.",
+)
+wrong(
+    elbo,
+    "entropy_detached",
+    swap={"- q.log_prob(z)": "- q.log_prob(z).detach()"},
+    hint="The value is right, the gradient is not: log q(z given x) is detached, so nothing tells the encoder to stay wide.",
 )
 
 
@@ -480,6 +552,38 @@ wrong(
     swap={"decoder(z).log_prob(x)": "decoder(z).log_prob(x) / x.shape[-1]"},
     hint="You average over the pixels. The probability of an image is the product over its pixels.",
 )
+wrong(
+    importance_weighted_log_likelihood,
+    "divided_after_the_logarithm",
+    swap={"- math.log(num_samples)": "/ num_samples"},
+    hint="You divide the logarithm by S. The mean is inside: what becomes of a division under the logarithm?",
+)
+wrong(
+    importance_weighted_log_likelihood,
+    "log_sums_added",
+    swap={"torch.logsumexp(torch.stack(chunks), 0)": "torch.stack(chunks).sum(0)"},
+    hint="You add the chunks' logarithms, which multiplies their sums. The sums of weights are to be added: how, when you hold their logarithms?",
+)
+wrong(
+    importance_weighted_log_likelihood,
+    "largest_term_not_put_back",
+    swap={
+        "chunks.append(torch.logsumexp(log_w, 0))": "chunks.append(log_w)",
+        "torch.logsumexp(torch.stack(chunks), 0) - math.log(num_samples)": (
+            "(torch.cat(chunks) - torch.cat(chunks).max(0).values).exp().mean(0).log()"
+        ),
+    },
+    hint="You took the largest term out of the sum and never put it back: what is the logarithm of the sum then short of?",
+)
+wrong(
+    importance_weighted_log_likelihood,
+    "chunk_bounds_weighted",
+    swap={
+        "torch.logsumexp(log_w, 0))": "size * (torch.logsumexp(log_w, 0) - math.log(size)))",
+        "torch.logsumexp(torch.stack(chunks), 0) - math.log(num_samples)": "torch.stack(chunks).sum(0) / num_samples",
+    },
+    hint="You average the bounds of the chunks, each with its size. That is a mean outside the logarithm, of bounds with few samples each.",
+)
 
 
 # ---- VAE -----------------------------------------------------------------------------------------------
@@ -621,6 +725,29 @@ wrong(
     "mean_latent_for_a_draw",
     swap={"self.prior().sample((n,))": "self.prior().mean.expand(n, -1)"},
     hint="No latent is drawn: you decode the prior's mean n times. What makes two samples differ?",
+)
+wrong(
+    VAE,
+    "prior_called_once",
+    code="""
+class VAE(nn.Module):
+    def __init__(self, prior, decoder, encoder):
+        super().__init__()
+        self.prior, self.decoder, self.encoder = prior(), decoder, encoder
+
+    def elbo(self, x):
+        return flowlib.elbo(x, self.prior, self.decoder, self.encoder)
+
+    def loss(self, x):
+        return -self.elbo(x).mean()
+
+    def sample(self, n, mean=False):
+        with torch.no_grad():
+            p = self.decoder(self.prior.sample((n,)))
+            return p.mean if mean else p.sample()
+""",
+    hint="""You keep the distribution that the prior gave on the first day, and not the prior. Its parameters are not registered, and it does
+    not follow them when they are trained.""",
 )
 
 

@@ -27,7 +27,7 @@ wrong(
     planar_determinant,
     "value_for_slope",
     swap={"1 - sp.tanh(a) ** 2": "sp.tanh(a)"},
-    hint="The bump itself stands where its derivative belongs. Differentiate tanh(wᵀu + b) by u_j.",
+    hint="tanh itself stands where its derivative belongs. Differentiate tanh(wᵀu + b) by u_j.",
 )
 wrong(
     planar_determinant,
@@ -55,6 +55,20 @@ wrong(
 )
 wrong(
     planar_determinant,
+    "logarithm_for_the_determinant",
+    swap={
+        "return 1 + slope * sum(wi * vi for wi, vi in zip(w, v, strict=True))": "return sp.log(sp.Abs(1 + slope * sum(wi * vi for wi, vi in zip(w, v, strict=True))))"
+    },
+    hint="This is the logarithm of the determinant, which a layer reports. Here the determinant itself is asked for.",
+)
+wrong(
+    planar_determinant,
+    "square_forgotten",
+    swap={"sp.tanh(a) ** 2": "sp.tanh(a)"},
+    hint="Your slope of tanh is 2 far on the left, where tanh is flat. How does its derivative look in terms of tanh?",
+)
+wrong(
+    planar_determinant,
     "offset_forgotten",
     swap={" + b": ""},
     hint="Where is b? It does not scale the map, but it decides where on tanh a point lies.",
@@ -76,6 +90,18 @@ wrong(
     swap={"torch.nn.functional.softplus(product) - 1": "product.clamp_min(-1)"},
     hint="Your wᵀv̂ can be −1 exactly. There the slope of the map is 0 at one point and the density infinite. And what gradient "
     "does a clamp pass on, once it holds?",
+)
+wrong(
+    constrain,
+    "clamped_above_the_limit",
+    swap={"torch.nn.functional.softplus(product) - 1": "product.clamp_min(-1 + 1e-3)"},
+    hint="Your wᵀv̂ keeps clear of −1, by a clamp. Where the clamp holds, the optimizer gets no gradient back to wᵀv and never leaves. m(c) is smooth: which function is it?",
+)
+wrong(
+    constrain,
+    "stretched_along_v",
+    swap={"v + (wanted - product) * w / (w * w).sum(-1, keepdim=True)": "v * wanted / product"},
+    hint="You scale v as a whole. Then wᵀv̂ is right, and the part of v perpendicular to w, which hurts nobody, changes too (and wᵀv = 0 divides by zero). Which direction alone needs a correction?",
 )
 wrong(
     constrain,
@@ -138,23 +164,37 @@ wrong(
 
 def planar_forward(u, v, w, b):
     a = (w * u).sum(-1) + b
-    bump = torch.tanh(a)
-    z = u + v * bump.unsqueeze(-1)
-    log_det = torch.log(1 + (1 - bump**2) * (w * v).sum(-1))
+    amount = torch.tanh(a)
+    z = u + v * amount.unsqueeze(-1)
+    log_det = torch.log(1 + (1 - amount**2) * (w * v).sum(-1))
     return z, log_det
 
 
 wrong(
     planar_forward,
     "slope_forgotten",
-    swap={"1 + (1 - bump**2) * (w * v).sum(-1)": "1 + 0 * bump + (w * v).sum(-1)"},
+    swap={"1 + (1 - amount**2) * (w * v).sum(-1)": "1 + 0 * amount + (w * v).sum(-1)"},
     hint="Your log_det is the same everywhere. Far from the plane wᵀu + b = 0 tanh is flat and the map only shifts points: what is "
     "the determinant there?",
 )
 wrong(
     planar_forward,
+    "square_forgotten",
+    swap={"(1 - amount**2)": "(1 - amount)"},
+    hint="1 − tanh(a) lies between 0 and 2. The slope of tanh is never above 1: which power of tanh belongs there?",
+)
+wrong(
+    planar_forward,
+    "constrained_again",
+    swap={
+        "    a = (w": "    product = (w * v).sum(-1, keepdim=True)\n    v = v + (torch.nn.functional.softplus(product) - 1 - product) * w / (w * w).sum(-1, keepdim=True)\n    a = (w"
+    },
+    hint="Layer and log_det agree, but it is not the layer asked for: your v is not the one that was given. It fulfills the constraint already; constrained twice it is another.",
+)
+wrong(
+    planar_forward,
     "value_for_slope",
-    swap={"(1 - bump**2)": "bump"},
+    swap={"(1 - amount**2)": "amount"},
     hint="The Jacobian has the derivative of tanh in it, not tanh.",
 )
 wrong(
@@ -166,32 +206,32 @@ wrong(
 wrong(
     planar_forward,
     "determinant_for_its_logarithm",
-    swap={"torch.log(1 + (1 - bump**2) * (w * v).sum(-1))": "1 + (1 - bump**2) * (w * v).sum(-1)"},
+    swap={"torch.log(1 + (1 - amount**2) * (w * v).sum(-1))": "1 + (1 - amount**2) * (w * v).sum(-1)"},
     hint="This is the determinant. Its logarithm is asked for, so that layers add up.",
 )
 wrong(
     planar_forward,
     "slope_after_the_move",
-    swap={"    log_det =": "    bump = torch.tanh((w * z).sum(-1) + b)\n    log_det ="},
+    swap={"    log_det =": "    amount = torch.tanh((w * z).sum(-1) + b)\n    log_det ="},
     hint="The Jacobian ∂z/∂u is a function of u, the point before the move. You take the slope at z.",
 )
 wrong(
     planar_forward,
     "directions_swapped",
-    swap={"u + v * bump": "u + w * bump"},
+    swap={"u + v * amount": "u + w * amount"},
     hint="Points move along v; w only measures where they are.",
 )
 wrong(
     planar_forward,
     "offset_forgotten",
     swap={"(w * u).sum(-1) + b": "(w * u).sum(-1) + 0 * b"},
-    hint="b is not used: every bump stands at the origin.",
+    hint="b is not used: the plane of every map goes through the origin.",
 )
 wrong(
     planar_forward,
     "identity_forgotten",
     swap={"z = u + v": "z = v"},
-    hint="Only the bump is left: all points land on the line along v. What is the map for v = 0?",
+    hint="Only the move is left: all points land on the line along v. What is the map for v = 0?",
 )
 wrong(
     planar_forward,
@@ -220,11 +260,11 @@ def planar_inverse(z, v, w, b):
             a = (low + high) / 2
             below = a + product * torch.tanh(a) < y
             low, high = torch.where(below, a, low), torch.where(below, high, a)
-    bump = torch.tanh(a)
-    a = a - (a + product * bump - y) / (1 + product * (1 - bump**2))
-    bump = torch.tanh(a)
-    u = z - v * bump.unsqueeze(-1)
-    return u, -torch.log(1 + (1 - bump**2) * product)
+    amount = torch.tanh(a)
+    a = a - (a + product * amount - y) / (1 + product * (1 - amount**2))
+    amount = torch.tanh(a)
+    u = z - v * amount.unsqueeze(-1)
+    return u, -torch.log(1 + (1 - amount**2) * product)
 
 
 wrong(
@@ -232,7 +272,7 @@ wrong(
     "gradient_of_the_search",
     swap={
         "    with torch.no_grad():\n": "    if True:\n",
-        "    a = a - (a + product * bump - y) / (1 + product * (1 - bump**2))\n": "",
+        "    a = a - (a + product * amount - y) / (1 + product * (1 - amount**2))\n": "",
     },
     hint="The values are right, the gradient is that of the bracket you started from: a bisection only compares, and comparisons "
     "have no derivative. What is da/dy, if a + wᵀv tanh(a) = y?",
@@ -240,7 +280,7 @@ wrong(
 wrong(
     planar_inverse,
     "no_gradient_through_the_root",
-    swap={"    a = a - (a + product * bump - y) / (1 + product * (1 - bump**2))\n": ""},
+    swap={"    a = a - (a + product * amount - y) / (1 + product * (1 - amount**2))\n": ""},
     hint="The root found under no_grad is a constant to autograd. It depends on z, v, w and b: one step of Newton's method outside "
     "the search would tell it how.",
 )
@@ -248,7 +288,7 @@ wrong(
     planar_inverse,
     "no_gradient_at_all",
     swap={
-        "    bump = torch.tanh(a)\n    u = z": "    bump = torch.tanh(a).detach()\n    z, v, product = z.detach(), v.detach(), "
+        "    amount = torch.tanh(a)\n    u = z": "    amount = torch.tanh(a).detach()\n    z, v, product = z.detach(), v.detach(), "
         "product.detach()\n    u = z"
     },
     hint="Nothing in your answer carries a gradient. A flow that is trained through its inverse would not learn.",
@@ -258,17 +298,41 @@ wrong(
     "fixed_bracket",
     swap={
         "y - product.abs(), y + product.abs()": "torch.full_like(y, -10.0), torch.full_like(y, 10.0)",
-        "    a = a - (a + product * bump - y) / (1 + product * (1 - bump**2))\n": "",
+        "    a = a - (a + product * amount - y) / (1 + product * (1 - amount**2))\n": "",
     },
     hint="Your search looks between two fixed numbers. For z far away the root lies outside: how far from y = wᵀz + b can it be, if "
     "tanh is between −1 and 1?",
 )
 wrong(
     planar_inverse,
+    "fixed_point_iteration",
+    swap={
+        "            a = (low + high) / 2\n            below = a + product * torch.tanh(a) < y\n            low, high = torch.where(below, a, low), torch.where(below, high, a)\n": "            a = y - product * torch.tanh(y if _ == 0 else a)\n",
+    },
+    hint="You repeat a ← y − wᵀv tanh(a). That contracts only where |wᵀv| tanh′(a) < 1; for larger wᵀv it runs back and forth forever. A bracket that is halved cannot miss.",
+)
+wrong(
+    planar_inverse,
+    "newton_without_a_bracket",
+    code="""
+def planar_inverse(z, v, w, b):
+    product = (w * v).sum(-1)
+    y = (w * z).sum(-1) + b
+    a = y
+    for _ in range(50):
+        a = a - (a + product * torch.tanh(a) - y) / (1 + product * (1 - torch.tanh(a) ** 2))
+    amount = torch.tanh(a)
+    u = z - v * amount.unsqueeze(-1)
+    return u, -torch.log(1 + (1 - amount**2) * product)
+""",
+    hint="Newton's method from y is fast where f is nearly straight. For large wᵀv the slope changes so much that it jumps across the root and back. Search in a bracket first; one Newton step at the end is safe.",
+)
+wrong(
+    planar_inverse,
     "product_forgotten",
     swap={
         "a + product * torch.tanh(a) < y": "a + torch.tanh(a) < y",
-        "(a + product * bump - y)": "(a + bump - y)",
+        "(a + product * amount - y)": "(a + amount - y)",
     },
     hint="Multiply z = u + v tanh(a) by wᵀ and add b: which number stands before tanh(a)?",
 )
@@ -282,13 +346,13 @@ wrong(
     planar_inverse,
     "forward_once_more",
     swap={"u = z - v": "u = z + v"},
-    hint="You add the bump again. The inverse takes it away.",
+    hint="You make the move again. The inverse takes it back.",
 )
 wrong(
     planar_inverse,
-    "bump_at_z",
-    swap={"    u = z - v": "    bump = torch.tanh(y)\n    u = z - v"},
-    hint="The bump was tanh(wᵀu + b), with the u that you are looking for. You put in wᵀz + b.",
+    "amount_at_z",
+    swap={"    u = z - v": "    amount = torch.tanh(y)\n    u = z - v"},
+    hint="The amount was tanh(wᵀu + b), with the u that you are looking for. You put in wᵀz + b.",
 )
 wrong(
     planar_inverse,
@@ -301,7 +365,7 @@ wrong(
     "search_stopped_early",
     swap={
         "range(100)": "range(8)",
-        "    a = a - (a + product * bump - y) / (1 + product * (1 - bump**2))\n": "",
+        "    a = a - (a + product * amount - y) / (1 + product * (1 - amount**2))\n": "",
     },
     hint="Each step halves the bracket. How many halvings take it from its first width to the last digit of a float64?",
 )
@@ -410,6 +474,26 @@ wrong(
     "log_det_sign",
     swap={"q0.log_prob(u) - log_det": "q0.log_prob(u) + log_det"},
     hint="log_det is log|det ∂z/∂u|. Where the map stretches, the density of z is lower than that of u, not higher.",
+)
+wrong(
+    flow_elbo,
+    "log_det_counted_twice",
+    swap={"prior().log_prob(z) - log_q": "prior().log_prob(z) + log_det - log_q"},
+    hint="The log-determinant stands in log q already, and once more beside the prior. The prior is a density of z: nothing has to be carried over for it.",
+)
+wrong(
+    flow_elbo,
+    "logarithm_of_the_mean_weight",
+    swap={
+        "log_w.mean(0)": "log_w.logsumexp(0) - torch.tensor(float(num_samples)).log()",
+    },
+    hint="This is the importance-weighted bound: the logarithm of the mean weight. The ELBO is the mean of the log-weights. On which side of the logarithm is your mean?",
+)
+wrong(
+    flow_elbo,
+    "negative_for_a_loss",
+    swap={"return log_w.mean(0)": "return -log_w.mean(0)"},
+    hint="This is a loss. The function returns the bound itself, whose negative an optimizer lowers.",
 )
 wrong(
     flow_elbo,
@@ -551,7 +635,7 @@ wrong(
     wrong_claims,
     "strictness_overlooked",
     swap={"[2, 3, 4, 5, 8]": "[2, 3, 5, 8]"},
-    hint="One condition allows equality. Section 3 looks at that very case: what is the density at the point where the slope is 0?",
+    hint="One condition allows equality. Section 4 looks at that very case: what is the density at the point where the slope is 0?",
 )
 wrong(
     wrong_claims,
@@ -569,7 +653,7 @@ wrong(
     wrong_claims,
     "lemma_doubted",
     swap={"[2, 3, 4, 5, 8]": "[2, 3, 4, 5, 6, 8]"},
-    hint="The determinant lemma is right for every D. Section 2 proves it.",
+    hint="The determinant lemma is right for every D. Section 3 proves it.",
 )
 wrong(
     wrong_claims,

@@ -180,6 +180,11 @@ def masks_connect_all_of_the_past(subject: Subject, case: Case) -> None:
             given=given,
         )
         require(product[0, D - 1] == 0, "masks that cut nothing are no masks", got=show(product), given=given)
+        case.advise(
+            min(mask.any(0).mean() for mask in masks[1:]) > 0.4,
+            "most units of a hidden layer feed nothing: degrees above D − 1 are of no use to any output. "
+            "With degrees spread over 1, …, D − 1 all units work.",
+        )
 
 
 # ---- MADE --------------------------------------------------------------------------------------------------------
@@ -507,7 +512,8 @@ def statements_are_judged(subject: Subject, case: Case) -> None:
 
 
 def _passes(subject: Subject, A: np.ndarray) -> int:
-    got = subject.call("student:sequential_passes", "", A)
+    # float32 as the notebook's masks: a student may multiply A with a matrix of torch's default dtype.
+    got = subject.call("student:sequential_passes", "", A.astype(np.float32))
     if isinstance(got, np.ndarray) and got.shape == ():
         got = got.item()
     if isinstance(got, bool) or not isinstance(got, (int, float)) or not float(got).is_integer():
@@ -576,7 +582,7 @@ def passes_reject_cycles(subject: Subject, case: Case) -> None:
     pair[i, j] = pair[j, i] = 1
     loop[i, i] = 1
     for A, what in ((loop, "a variable looks at itself"), (pair, "two look at each other"), (ring, "a ring")):
-        raised = subject.raises("student:sequential_passes", "", A)
+        raised = subject.raises("student:sequential_passes", "", A.astype(np.float32))
         require(
             raised is not None and "ValueError" in raised.types,
             f"{what}: expected a ValueError",
@@ -584,7 +590,7 @@ def passes_reject_cycles(subject: Subject, case: Case) -> None:
             got="no error" if raised is None else raised.type,
             given={"A": A.astype(int)},
         )
-    raised = subject.raises("student:sequential_passes", "", np.tri(D, k=-1))
+    raised = subject.raises("student:sequential_passes", "", np.tri(D, k=-1, dtype=np.float32))
     require(raised is None, "an autoregressive layer has no cycle", got=raised.type if raised else "")
 
 
@@ -619,7 +625,7 @@ def binary_probabilities_sum_to_one(subject: Subject, case: Case) -> None:
         abs(total - 1) < (1e-4 if log_p.dtype == np.float32 else 1e-8),
         f"the sum of P(x) over all {len(x)} vectors of {D} bits",
         expected="1",
-        got=f"{total:.5g}",
+        got=f"1 {total - 1:+.2g}",
     )
 
 

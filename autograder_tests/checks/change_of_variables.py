@@ -204,10 +204,12 @@ def _number(value: float) -> np.ndarray:
 
 @check("affine_log_prob")
 def affine_log_prob_stretched(subject: Subject, case: Case) -> None:
-    """log p_x(x) of x = a·u + b, u ~ N(0, 1), in nats, for a > 0."""
+    """log p_x(x) of x = a·u + b, u ~ N(0, 1), in nats, for a > 0, also where the density is too small for a float."""
     x = case.normal(case.pick(2, 1, 5))
     a, b = case.pick(2.0, *case.uniform(0.2, 4, 2)), case.pick(1.0, *case.uniform(-3, 3, 2))
     _affine_log_prob(subject, x, _number(a), _number(b))
+    # 60 standard deviations out, the density is e^−1800, which is 0 in floating point.
+    _affine_log_prob(subject, b + 60 * a * np.array([-1.0, 1.0]), _number(a), _number(b))
 
 
 @check("affine_log_prob")
@@ -382,8 +384,10 @@ def square_density_outside_image(subject: Subject, case: Case) -> None:
 
 # ---- sample_by_inverse_cdf -------------------------------------------------------------------------------
 
-# torch.rand(1000) in float32 holds an exact 0.0 after these seeds (found by search; 1 draw in 2²⁴ is 0).
+# torch.rand(1000) in float32 holds an exact 0.0, or the largest number below 1, after these seeds (found by search; one
+# draw in 2²⁴ is 0, and one in 2²⁴ is 1 − 2⁻²⁴).
 SEEDS_WITH_ZERO = (11993, 28587, 52372, 63250)
+SEEDS_WITH_TOP = (12162, 14665, 16546, 27559)
 DRAWS_WITH_ZERO = 1000
 
 
@@ -409,7 +413,7 @@ def samples_have_shape(subject: Subject, case: Case) -> None:
 def samples_follow_distribution(subject: Subject, case: Case) -> None:
     """Samples follow F: the Kolmogorov-Smirnov distance to it is small, and so are both tails' gaps."""
     name = case.pick("exponential", "logistic", "gumbel", "cube")
-    loc, scale, n = case.pick(0.0, 1.5, -2.0), case.pick(1.0, 0.5, 3.0), 4000
+    loc, scale, n = case.pick(0.0, 1.5, -2.0), case.pick(1.0, 0.5, 3.0), 20_000
     x = _samples(subject, Make("quantile_function", (name, loc, scale)), (n,), case.integer())
     formula, cdf = QUANTILES[name]
     given = {"inverse_cdf": f"u → {loc} + {scale}·({formula})", "draws": str(n)}
@@ -421,6 +425,15 @@ def samples_follow_distribution(subject: Subject, case: Case) -> None:
         given=given,
     )
     follows(x, "the samples do not follow F", lambda v: cdf((v - loc) / scale), given)
+    # Five equal extremes of a continuous distribution: with float32's 2⁻²⁴ less than once in 10¹¹ runs.
+    ends = {"smallest": int((x == x.min()).sum()), "largest": int((x == x.max()).sum())}
+    require(
+        max(ends.values()) < 5,
+        "a tail stands on one point: many samples share the same extreme value",
+        expected="one or two samples at each end",
+        got=f"{ends['smallest']} samples at the smallest value, {ends['largest']} at the largest",
+        given=given,
+    )
     F = np.sort(cdf((x - loc) / scale))
     require(
         F[0] < 0.004 and F[-1] > 0.996,
@@ -433,22 +446,23 @@ def samples_follow_distribution(subject: Subject, case: Case) -> None:
 
 @check("sample_by_inverse_cdf")
 def samples_are_finite_at_zero(subject: Subject, case: Case) -> None:
-    """Samples are finite even where the uniform draw is exactly 0."""
-    seed = case.pick(*SEEDS_WITH_ZERO)
-    x = _samples(subject, Make("quantile_function", ("logistic", 0.0, 1.0)), (DRAWS_WITH_ZERO,), seed)
-    given = {
-        "generator": f"torch.Generator().manual_seed({seed}): torch.rand({DRAWS_WITH_ZERO}) then holds a 0.0",
-        "inverse_cdf": "u → log(u) - log1p(-u)",
-    }
-    # The smallest positive float32, 1e-45, is sent to −103: no draw in (0, 1) gives a number beyond 1000.
-    far = ~(np.abs(x) < 1000)
-    require(
-        not far.any(),
-        "a sample is not a finite number of plausible size",
-        expected="|x| < 1000",
-        got=f"{x[far][0]} at position {np.flatnonzero(far)[0]}" if far.any() else "",
-        given=given,
-    )
+    """Samples are finite even where the uniform draw is exactly 0, or the largest number below 1."""
+    quantile = Make("quantile_function", ("logistic", 0.0, 1.0))
+    for seed, special in ((case.pick(*SEEDS_WITH_ZERO), "0.0"), (case.pick(*SEEDS_WITH_TOP), "1 − 2⁻²⁴")):
+        x = _samples(subject, quantile, (DRAWS_WITH_ZERO,), seed)
+        given = {
+            "generator": f"torch.Generator().manual_seed({seed}): torch.rand({DRAWS_WITH_ZERO}) then holds {special}",
+            "inverse_cdf": "u → log(u) - log1p(-u)",
+        }
+        # The smallest positive float32, 1e-45, is sent to −103: no draw in (0, 1) gives a number beyond 1000.
+        far = ~(np.abs(x) < 1000)
+        require(
+            not far.any(),
+            "a sample is not a finite number of plausible size",
+            expected="|x| < 1000",
+            got=f"{x[far][0]} at position {np.flatnonzero(far)[0]}" if far.any() else "",
+            given=given,
+        )
 
 
 @check("sample_by_inverse_cdf")

@@ -25,6 +25,8 @@ from autograder_tests.subject import Local, Subject
 ASSIGNMENT = "06_image_flows"
 
 ROUNDING = 1e-4  # of float32, in units of a level
+# `torch.log(torch.tensor(2.0))` is a float32 constant, and leaves float64 numbers float64: right, and coarser than they look.
+CONSTANTS = 1e-6
 
 
 # ---- what the checks build ---------------------------------------------------------------------------------------
@@ -213,7 +215,7 @@ def bits_of_the_uniform_density(subject: Subject, case: Case) -> None:
     shape = case.pick((3,), (), (2, 4))
     got = subject.array("student:bits_per_dim", "", np.zeros(shape), D, levels)
     given = {"log_prob": "0", "D": str(D), "levels": str(levels)}
-    same(got, np.full(shape, math.log2(levels)), "bits_per_dim", given=given)
+    same(got, np.full(shape, math.log2(levels)), "bits_per_dim", given=given, rtol=CONSTANTS)
 
 
 @check("bits_per_dim")
@@ -225,7 +227,7 @@ def bits_of_any_density(subject: Subject, case: Case) -> None:
     got = subject.array("student:bits_per_dim", "", log_prob, D, levels)
     expected = (-log_prob / D + math.log(levels)) / math.log(2)
     given = {"log_prob": log_prob, "D": str(D), "levels": str(levels)}
-    same(got, expected, "bits_per_dim", given=given)
+    same(got, expected, "bits_per_dim", given=given, rtol=CONSTANTS, atol=CONSTANTS)
 
 
 # ---- discrete_bound ----------------------------------------------------------------------------------------------
@@ -241,7 +243,8 @@ def bound_is_exact_for_histograms(subject: Subject, case: Case) -> None:
     density = Make("histogram_density", (table,))
     got = subject.array("student:discrete_bound", "", density, x, levels, samples, seed=case.integer())
     expected = np.log(table[np.arange(D), x.astype(int)]).sum(-1)
-    same(got, expected, "discrete_bound", given={"x": x, "probabilities of the levels": table})
+    given = {"x": x, "probabilities of the levels": table}
+    same(got, expected, "discrete_bound", given=given, rtol=CONSTANTS, atol=CONSTANTS)
 
 
 @check("discrete_bound")
@@ -255,9 +258,10 @@ def bound_averages_logarithms(subject: Subject, case: Case) -> None:
         float
     )
     has_shape(got, (N,), f"discrete_bound of {N} images")
-    # E(z − c)² for z uniform in a cell of width w around m is (m − c)² + w²/12.
-    middle, width = (x[0] + 0.5) / levels, 1 / levels
-    expected = -0.5 * (curvature * ((middle - center) ** 2 + width**2 / 12)).sum() - D * math.log(levels)
+    # E(z − c)² for z uniform in a cell of width w around m is (m − c)² + w²/12, its variance w²(m − c)²/3 + w⁴/180.
+    away, width = (x[0] + 0.5) / levels - center, 1 / levels
+    expected = -0.5 * (curvature * (away**2 + width**2 / 12)).sum() - D * math.log(levels)
+    spread = 0.5 * math.sqrt((curvature**2 * (width**2 * away**2 / 3 + width**4 / 180)).sum())
     error = got.std(ddof=1) / math.sqrt(N)
     require(error > 0, "the bound comes out the same at every draw", expected="random noise", got="none")
     allowed = 6 * error + 1e-4 * (1 + abs(expected))
@@ -267,6 +271,13 @@ def bound_averages_logarithms(subject: Subject, case: Case) -> None:
         expected=f"{expected:.3f} ± {allowed:.3f} (six standard errors)",
         got=f"{got.mean():.3f}",
         given={"x": x[0], "levels": str(levels), "log p": f"−½Σ k(z−c)², k = {np.round(curvature, 1)}"},
+    )
+    # The spread of N numbers is known to a few percent: a factor of 1.6 is never reached by chance.
+    require(
+        got.std(ddof=1) < 1.6 * spread / math.sqrt(S),
+        f"the bounds of {N} equal images scatter as if there were fewer draws of v than num_samples = {S}",
+        expected=f"a standard deviation of about {spread / math.sqrt(S):.3f}",
+        got=f"{got.std(ddof=1):.3f}; a single draw has {spread:.3f}",
     )
 
 
@@ -408,8 +419,12 @@ def actnorm_normalizes_the_first_batch(subject: Subject, case: Case) -> None:
 
 @check("ActNorm")
 def actnorm_keeps_its_first_statistics(subject: Subject, case: Case) -> None:
-    """A later batch is shifted and scaled by the statistics of the first, in both directions."""
+    """A later batch is shifted and scaled by the statistics of the first that inverse saw; forward before is the identity."""
     shape, first, second = _actnorm(case)
+    fresh = Make("perturbed", (Make("student:ActNorm", (shape[0],)), 0, 0.0))
+    x, log_det = subject.pair(fresh, "forward", second)
+    same(x, second, "forward before any inverse", given={"u": second})
+    same(log_det, np.zeros(len(second)), "log_det of forward before any inverse", atol=1e-12)
     layer = Make("after_batch", (Make("student:ActNorm", (shape[0],)), first))
     mean, std, loose = _moments(first)
     for direction, expected in (("inverse", (second - mean) / std), ("forward", mean + std * second)):
@@ -468,9 +483,20 @@ def actnorm_survives_saving_and_loading(subject: Subject, case: Case) -> None:
 
 @check("ActNorm")
 def actnorm_batch_shapes(subject: Subject, case: Case) -> None:
-    """Images of any shape (*batch, C, H, W) work, and log_det has shape (*batch)."""
+    """Images of any shape (*batch, C, H, W) work, in the first batch as well, and log_det has shape (*batch)."""
     layer, D = _trained(case)
     layers.batch_shapes_agree(subject, layer, case, D)
+    shape, first, _ = _actnorm(case)
+    fresh = Make("perturbed", (Make("student:ActNorm", (shape[0],)), 0, 0.0))
+    expected, _ = subject.pair(fresh, "inverse", first)
+    for batch in ((2, len(first) // 2), (len(first), 1)):
+        u, _ = subject.pair(fresh, "inverse", first.reshape(*batch, *shape))
+        has_shape(u, (*batch, *shape), f"inverse of a first batch with batch shape {batch}")
+        same(
+            u.reshape(first.shape),
+            expected,
+            f"inverse of a first batch with batch shape {batch}, compared with the same images in one row",
+        )
 
 
 # ---- TwoScales ---------------------------------------------------------------------------------------------------

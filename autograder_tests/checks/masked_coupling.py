@@ -193,8 +193,12 @@ def rescaling_log_det_matches_jacobian(subject: Subject, case: Case) -> None:
 
 @check("Rescaling")
 def rescaling_is_learned(subject: Subject, case: Case) -> None:
-    """The log-likelihood has a gradient with respect to each of the D scales."""
+    """The layer starts as the identity, and the log-likelihood has a gradient with respect to each of the D scales."""
     D = case.pick(3, 2, 5)
+    points = case.normal(case.pick(2, 4), D)
+    new = Make("perturbed", (Make("student:Rescaling", (D,)), 0, 0.0))
+    x, _ = subject.pair(new, "forward", points)
+    same(x, points, "forward of a new layer", given={"u": points})
     layer = Make("perturbed", (Make("student:Rescaling", (D,)), case.integer()))
     _, gradient = subject.call(layer, "inverse", np.abs(case.normal(4, D)) + 0.5, grad="self")
     require(

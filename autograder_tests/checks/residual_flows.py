@@ -287,7 +287,7 @@ def _normalized(subject: Subject, W: np.ndarray, c: float) -> np.ndarray:
 
 
 def _large(case: Case) -> list[tuple[np.ndarray, float]]:
-    """Matrices that stretch more than the coefficient; among them one far from symmetric and one nearly of rank 1."""
+    """Matrices that stretch more than the coefficient: one far from symmetric, one nearly of rank 1, one below 1."""
     c = float(case.uniform(0.3, 0.95))
     sheared = np.array([[0.5, 0.0], [0.0, 0.5]])
     sheared[case.pick((0, 1), (1, 0))] = 3.0  # eigenvalues 0.5, spectral norm above 3
@@ -296,6 +296,7 @@ def _large(case: Case) -> list[tuple[np.ndarray, float]]:
         (case.normal(*case.pick((2, 4), (4, 2), (5, 3))) * 2, 0.9),
         (sheared, 0.6),
         (case.normal(2, 2) + 3, 1.5),
+        (_matrix(case, 3, 2, norm=(1 + c) / 2), c),  # the bound is c, and 1 is no threshold
     ]
 
 

@@ -127,6 +127,14 @@ def _spline_case(case: Case) -> tuple[_Spline, np.ndarray]:
     return spline, np.asarray(case.uniform(-0.98, 0.98, *shape) * spline.B)
 
 
+def _exact(case: Case) -> _Spline:
+    """A spline whose knots are sums without rounding: at ±B, its outermost ones, whoever looks up a bin meets them."""
+    spline = _Spline(case, 3)
+    spline.B = 2.0
+    spline.widths, spline.heights = np.array([1.0, 2.0, 1.0]), np.array([0.5, 1.5, 2.0])
+    return spline
+
+
 def _outside(case: Case, spline: _Spline) -> np.ndarray:
     """Points beyond ±B, near and far."""
     away = np.array([0.05, 1.0, 7.0, 300.0]) * case.uniform(0.9, 1.1, 4)
@@ -195,11 +203,11 @@ def bin_slope_is_the_derivative(subject: Subject, case: Case) -> None:
 
 @check("rq_spline_forward")
 def spline_passes_through_its_knots(subject: Subject, case: Case) -> None:
-    """Knots of u go to knots of x."""
-    spline, _ = _spline_case(case)
-    at_u, at_x = spline.knots
-    x, _ = subject.pair("student:rq_spline_forward", "", at_u, *spline.arguments)
-    same(x, at_x, "x at the knots", given={"u": at_u, **spline.given})
+    """Knots of u go to knots of x, the outermost ones included."""
+    for spline in (_spline_case(case)[0], _exact(case)):
+        at_u, at_x = spline.knots
+        x, _ = subject.pair("student:rq_spline_forward", "", at_u, *spline.arguments)
+        same(x, at_x, "x at the knots", given={"u": at_u, **spline.given})
 
 
 @check("rq_spline_forward")
@@ -249,6 +257,10 @@ def spline_inverse_undoes_forward(subject: Subject, case: Case) -> None:
     x, _ = spline(u)
     got, _ = subject.pair("student:rq_spline_inverse", "", x, *spline.arguments)
     same(got, u, "u", given={"x": x, **spline.given}, rtol=1e-8, atol=1e-8)
+    spline = _exact(case)
+    u, x = spline.knots
+    got, _ = subject.pair("student:rq_spline_inverse", "", x, *spline.arguments)
+    same(got, u, "u at the knots", given={"x": x, **spline.given}, rtol=1e-8, atol=1e-8)
 
 
 @check("rq_spline_inverse")

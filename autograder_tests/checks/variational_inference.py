@@ -322,6 +322,12 @@ def _agrees_with_formula(subject: Subject, u: np.ndarray, *parameters: np.ndarra
     z, log_det = subject.pair(FORWARD, "", u, *parameters)
     has_shape(z, u.shape, f"z for u of shape {u.shape}")
     has_shape(log_det, u.shape[:-1], f"log_det for u of shape {u.shape}")
+    require(
+        np.isfinite(log_det).all(),
+        "log_det must be finite: with wᵀv > −1 the determinant is positive everywhere",
+        expected="finite numbers",
+        got=show(log_det),
+    )
     v, w, b = parameters
     rows = u.reshape(-1, u.shape[-1])
     vs, ws = (np.broadcast_to(a, u.shape).reshape(rows.shape) for a in (v, w))

@@ -37,7 +37,7 @@ def test_the_release_has_stubs_and_visible_tests_alone(course):
     assert cell_of(nb, "square_is_even").source == "assert square(-2) == square(2)"
     assert cell_of(nb, "square_is_even").metadata.editable is False
     assert nb.metadata.kernelspec.name == "python3"
-    assert set(nb.metadata.coursekit) == {"assignment", "release"}
+    assert set(nb.metadata.coursekit) == {"course", "assignment", "release"}
     assert not [c for c in nb.cells if c.get("outputs")]
 
 

@@ -10,6 +10,9 @@ from dataclasses import replace
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
+from traitlets.config import Config
 from typer.testing import CliRunner
 
 import coursekit.grade
@@ -382,3 +385,18 @@ def test_the_packages_that_notebooks_import_are_part_of_the_key(course):
     assert packages_hash(own_packages(course)) != before
     with pytest.raises(CourseError, match="no package is called 'nothing_like_it'"):
         packages_hash(["nothing_like_it"])
+
+
+def test_a_class_outside_the_course_is_ready_for_the_formgrader(course, fake, tmp_path):
+    class_dir = tmp_path / "class"
+    hand_in(class_dir, "ada", answered(released(course)))
+    config = class_dir / "nbgrader_config.py"
+    grade_assignment(course, class_dir, NAME, Options(limits=LIMITS, workers=0))
+    assert config.read_bytes() == (course.root / "nbgrader_config.py").read_bytes()
+    config.write_text("c = get_config()  # the instructor's own\n")
+    grade_assignment(course, class_dir, NAME, Options(limits=LIMITS, workers=0, force=True))
+    assert "the instructor's own" in config.read_text()
+    root = CourseDirectory(root=str(class_dir), source_directory="solutions")
+    api = NbGraderAPI(root, config=Config({"CourseDirectory": {"course_id": course.course_id}}))
+    (row,) = api.get_assignments()
+    assert (row["name"], row["num_submissions"], row["average_score"]) == (NAME, 1, 7)

@@ -51,6 +51,16 @@ def test_the_same_seed_makes_the_same_class(course, tmp_path):
     assert new_class(course, tmp_path / "a", size=7, seed=3) != first
 
 
+def test_a_class_of_one_assignment(course, tmp_path):
+    second = course.root / "solutions" / "02_cubes.py"
+    second.write_text(course.text_source(NAME).read_text(encoding="utf-8"), encoding="utf-8")
+    assert {s.assignment for s in new_class(course, tmp_path / "a", size=8)} == {NAME, "02_cubes"}
+    assert {s.assignment for s in new_class(course, tmp_path / "b", size=8, assignments=["02"])} == {
+        "02_cubes"
+    }
+    assert [p.name for p in (tmp_path / "b" / "releases").iterdir()] == ["02_cubes"]
+
+
 def test_no_more_students_than_there_are_mistakes_to_make(course, tmp_path):
     assert len(new_class(course, tmp_path / "class", size=30)) == 8
 
