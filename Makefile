@@ -11,10 +11,13 @@ export MKL_NUM_THREADS = 1
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-slow test-peers lab notebooks mutants attacks grade build format clean
+SITE ?= build/site
+MATHJAX := 4.1.3
+
+.PHONY: help setup demo test test-slow test-peers lab e2e portability notebooks site mutants attacks grade build format clean
 
 help:  ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 setup: $(VENV)/.ready  ## The virtual environment
 
@@ -52,11 +55,36 @@ test-peers: setup  ## flowlib against other libraries of flows, with the same we
 lab: setup  ## JupyterLab with the student notebooks
 	cd course && ../$(BIN)/jupyter lab
 
-build: setup  ## Rebuild the notebooks from solutions/*.py
+e2e: setup  ## The student's and the instructor's path and the web site in a real browser; screenshots in artefacts/
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,e2e]'
+	$(BIN)/python -m pytest tests/e2e
+
+portability: setup  ## Colab's versions, Binder's recipe, newer Pythons, systems that are not Unix, memory
+	MPLBACKEND=agg $(BIN)/python -m pytest tests/portability
+
+build: setup  ## Rebuild the notebooks from solutions/*.py, and what the site's pages take from them
 	$(BIN)/coursekit build
+	$(BIN)/python -m docs.ext
 
 notebooks: setup  ## Execute every notebook with its solutions; report seconds and memory
 	$(BIN)/coursekit run --report build/notebooks.json
+
+site: setup build/static/mathjax/.$(MATHJAX)  ## The web site with the notebooks' outputs, in build/site/html (PREVIEW=1: of earlier runs)
+	$(BIN)/coursekit site $(if $(PREVIEW),--preview) --out $(SITE)/source
+	rm -rf $(SITE)/new
+	$(BIN)/python -m sphinx -b html -E -W --keep-going -q -j auto -c docs -d $(SITE)/doctrees $(SITE)/source $(SITE)/new
+	$(BIN)/python -m tests.site $(SITE)/new
+	rm -rf $(SITE)/html && mv $(SITE)/new $(SITE)/html
+	@echo "The site: file://$(abspath $(SITE))/html/index.html"
+
+# MathJax is part of the site: a reader's browser asks no other server.
+build/static/mathjax/.$(MATHJAX):
+	@command -v npm >/dev/null || { echo "make site needs npm to fetch MathJax: apt install npm (Debian, Ubuntu)" >&2; exit 1; }
+	npm install --prefix build/npm --no-audit --no-fund --silent mathjax@$(MATHJAX)
+	rm -rf $(@D) && mkdir -p $(@D)/fonts/mathjax-newcm-font
+	cd build/npm/node_modules/mathjax && cp -R LICENSE a11y input sre tex-chtml.js ui ../../../static/mathjax
+	cp -R build/npm/node_modules/@mathjax/mathjax-newcm-font/chtml $(@D)/fonts/mathjax-newcm-font
+	touch $@
 
 mutants: setup  ## Mechanically made wrong variants of every solution against the checks
 	MPLBACKEND=agg $(BIN)/python -m tests.mutants
