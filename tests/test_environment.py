@@ -8,11 +8,14 @@ import tomllib
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.course import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA = (ROOT / "environment.yml").read_text(encoding="utf-8")
+COLAB = (ROOT / "tests" / "portability" / "colab.txt").read_text(encoding="utf-8")
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:
@@ -26,8 +29,7 @@ def student_needs() -> dict[str, Requirement]:
 
 
 def conda_environment() -> dict[str, Requirement]:
-    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    pip = text.partition("- pip:")[2]
+    pip = CONDA.partition("- pip:")[2]
     return requirements([m[1] for m in re.finditer(r"^\s+- ([A-Za-z][\w.-]*[=><!~][^\s#]+)", pip, re.M)])
 
 
@@ -58,10 +60,36 @@ def test_tested_versions_are_in_the_ranges(name: str) -> None:
     assert all_needs()[name].specifier.contains(constraints()[name])
 
 
+def test_the_conda_environment_has_a_python_that_the_package_takes() -> None:
+    python = re.search(r"^  - python=([\d.]+)$", CONDA, re.M)
+    assert python, "Binder takes its Python from environment.yml: it must be named exactly"
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python[1])
+
+
+def test_the_conda_environment_takes_packages_from_conda_forge_alone() -> None:
+    channels = re.search(r"^channels:\n((?:  - .*\n)+)", CONDA, re.M)
+    assert channels
+    assert channels[1].split() == ["-", "conda-forge", "-", "nodefaults"]
+
+
+def test_the_conda_environment_is_made_without_the_repository() -> None:
+    # Binder makes it before the files are there, and keeps it from one version of the course to the next.
+    assert not re.search(r"^\s+- (-e|-r|\.|file:)", CONDA, re.M)
+
+
+def test_the_oldest_versions_of_colab_are_in_the_ranges() -> None:
+    # Colab keeps its own versions; pip is told there to leave them alone.
+    needs = requirements(PROJECT["dependencies"])
+    pins = requirements([p for p in COLAB.splitlines() if p and not p.startswith("#")])
+    pinned = {name: next(iter(pins[name].specifier)).version for name in needs.keys() & pins.keys()}
+    assert len(pinned) > 5
+    assert {n: v for n, v in pinned.items() if not needs[n].specifier.contains(v)} == {}
+
+
 def test_torch_is_pinned_exactly_for_students() -> None:
     pinned = conda_environment()["torch"]
     assert str(pinned.specifier) == f"=={constraints()['torch']}"
-    assert "download.pytorch.org/whl/cpu" in (ROOT / "environment.yml").read_text(encoding="utf-8")
+    assert "download.pytorch.org/whl/cpu" in CONDA
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")

@@ -1,0 +1,1 @@
+"""Stands before pip; see `__main__`."""
