@@ -82,15 +82,15 @@ class ActNorm(Transform):
 
 
 class InvertibleConv1x1(Transform):
-    """One invertible matrix for all pixels: x[:, h, w] = W u[:, h, w], log|det ∂x/∂u| = H·W·log|det W|.
+    """One invertible matrix for all pixels: x[:, h, w] = A u[:, h, w], log|det ∂x/∂u| = H·W·log|det A|.
 
-    W = P L U is a `PLULinear` of the channels: log|det W| costs nothing, the inverse is two triangular solves.
-    Its log-diagonal is bounded, so that no training takes an entry to 0: W is never singular. A permutation of channels
+    A = P L U is a `PLULinear` of the channels: log|det A| costs nothing, the inverse is two triangular solves.
+    Its log-diagonal is bounded, so that no training takes an entry to 0: A is never singular. A permutation of channels
     is the special case L = U = I.
 
     Args:
         shape: (C, H, W).
-        weight: W to start from, `(C, C)`, not singular; a random rotation (torch's global generator) without.
+        weight: A to start from, `(C, C)`, not singular; a random rotation (torch's global generator) without.
         log_scale_bound: how far the logarithms of U's diagonal may go from where they start; positive.
 
     Raises `ValueError` for a weight of another shape or a singular one, and for a bound ≤ 0.
@@ -119,7 +119,7 @@ class InvertibleConv1x1(Transform):
 
     @property
     def weight(self) -> Tensor:
-        """W `(C, C)`."""
+        """The matrix A, `(C, C)`."""
         return self.linear.matrix()
 
     def _pixel_by_pixel(self, way: str, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The planar flow: a layer that moves points along one direction, by a bump across another.
+"""The planar flow: a layer that moves points along one direction, by an amount that another one decides.
 
 x = u + v̂ tanh(wᵀu + b) changes u by a multiple of the fixed vector v̂, and how much depends on the number wᵀu + b
 alone. So its Jacobian is the identity plus a matrix of rank one, and its inverse is the root of a function of one
@@ -104,18 +104,18 @@ class Planar(Transform):
 
     def _forward(self, u: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         v_hat, w, b, gain = self._parameters_at(context)
-        bump = ((w * u).sum(-1) + b).tanh()
-        return u + v_hat * bump.unsqueeze(-1), slope(bump, gain).log()
+        amount = ((w * u).sum(-1) + b).tanh()
+        return u + v_hat * amount.unsqueeze(-1), slope(amount, gain).log()
 
     def _inverse(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         v_hat, w, b, gain = self._parameters_at(context)
-        bump = root((w * x).sum(-1) + b, gain.expand(x.shape[:-1]), self.max_iterations).tanh()
-        return x - v_hat * bump.unsqueeze(-1), -slope(bump, gain).log()
+        amount = root((w * x).sum(-1) + b, gain.expand(x.shape[:-1]), self.max_iterations).tanh()
+        return x - v_hat * amount.unsqueeze(-1), -slope(amount, gain).log()
 
 
-def slope(bump: Tensor, gain: Tensor) -> Tensor:
-    """1 + tanh′(a) (gain − 1) > 0 for bump = tanh(a), as a sum of terms that are not negative: nothing cancels."""
-    return bump**2 + gain * (1 - bump**2)
+def slope(amount: Tensor, gain: Tensor) -> Tensor:
+    """1 + tanh′(a) (gain − 1) > 0 for amount = tanh(a), as a sum of terms that are not negative: nothing cancels."""
+    return amount**2 + gain * (1 - amount**2)
 
 
 def root(y: Tensor, gain: Tensor, max_iterations: int) -> Tensor:
@@ -131,11 +131,11 @@ def root(y: Tensor, gain: Tensor, max_iterations: int) -> Tensor:
         a = y.sign() * torch.where(gain < 1, torch.minimum(*lines), torch.maximum(*lines))
         allowed = 4 * torch.finfo(y.dtype).eps * (1 + size + (gain - 1).abs())
         for _ in range(max_iterations):
-            bump = a.tanh()
-            left = a + (gain - 1) * bump - y
+            amount = a.tanh()
+            left = a + (gain - 1) * amount - y
             if bool((left.abs() <= allowed).all()):
                 break
-            a = a - left / slope(bump, gain)
+            a = a - left / slope(amount, gain)
         else:
             worst = (left.abs() / allowed).nan_to_num(math.inf).max().item() if left.numel() else 0.0
             raise InversionError(
@@ -143,5 +143,5 @@ def root(y: Tensor, gain: Tensor, max_iterations: int) -> Tensor:
                 f"{worst:.3g} times that; are the point and the parameters finite?"
             )
     # One more step, which autograd sees: its derivative is that of the root, by the implicit function theorem.
-    bump = a.tanh()
-    return a - (a + (gain - 1) * bump - y) / slope(bump, gain)
+    amount = a.tanh()
+    return a - (a + (gain - 1) * amount - y) / slope(amount, gain)
