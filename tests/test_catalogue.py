@@ -6,10 +6,13 @@ import pytest
 
 from autograder_tests import Local, checks_of, misconceptions, topics
 from autograder_tests.catalogue import Misconception, load, namespace_of
+from autograder_tests.check import SECRET
 from tests.course import contract_names, solutions
 
 ENTRIES = [(a, m) for a in topics() for m in misconceptions(a)]
 HIDDEN = 1
+# Secrets that are tried: a mistake that one in five of them lets through is found with 93 %.
+LUCK = 12
 
 
 def outcomes(assignment: str, name: str, namespace) -> dict:
@@ -36,6 +39,26 @@ def test_wrong_implementation_is_rejected_with_its_own_hint(assignment: str, ent
     assert f"{entry.exercise}.{entry.name}" in seen, (
         f"rejected without its own hint; matched: {sorted(seen)}\n{failed[0]}"
     )
+
+
+@pytest.mark.parametrize("assignment", topics())
+def test_no_mistake_passes_by_luck(assignment: str) -> None:
+    """What passes the visible cases, which are the same for everybody, is rejected whatever the secret draws are."""
+    checks = checks_of(assignment).values()
+    for entry in misconceptions(assignment):
+        right = {n: s for n, s in solutions(assignment).items() if n != entry.exercise}
+        source = "\n\n".join([*right.values(), entry.source])
+        mine = [c for c in checks if entry.exercise in c.names]
+
+        def passes(hidden: int | None, mine=mine, source=source) -> bool:
+            subjects = (Local(lambda: namespace_of(source)) for _ in mine)
+            return all(
+                c.grade(s, hidden=hidden, explain=False).passed for c, s in zip(mine, subjects, strict=True)
+            )
+
+        if passes(None):
+            lucky = [k for k in range(LUCK) if passes(SECRET + 1_000_003 * k)]
+            assert not lucky, f"{entry.exercise}.{entry.name} passes with {len(lucky)} of {LUCK} secrets"
 
 
 @pytest.mark.parametrize("assignment", topics())
