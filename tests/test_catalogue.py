@@ -25,12 +25,24 @@ def outcomes(assignment: str, name: str, namespace) -> dict:
     }
 
 
+def with_mistake(assignment: str, entry: Misconception) -> str:
+    """The source of all the assignment's answers, one of them wrong."""
+    right = {n: s for n, s in solutions(assignment).items() if n != entry.exercise}
+    return "\n\n".join([*right.values(), entry.source])
+
+
+def passes(assignment: str, name: str, source: str, hidden: int | None) -> bool:
+    """Whether every check that needs `name` passes, in a fresh namespace each."""
+    checks = [c for c in checks_of(assignment).values() if name in c.names]
+    return all(
+        c.grade(Local(lambda: namespace_of(source)), hidden=hidden, explain=False).passed for c in checks
+    )
+
+
 @pytest.mark.parametrize(("assignment", "entry"), ENTRIES, ids=lambda p: getattr(p, "name", p))
 def test_wrong_implementation_is_rejected_with_its_own_hint(assignment: str, entry: Misconception) -> None:
-    right = {n: s for n, s in solutions(assignment).items() if n != entry.exercise}
-    found = outcomes(
-        assignment, entry.exercise, lambda: namespace_of("\n\n".join([*right.values(), entry.source]))
-    )
+    source = with_mistake(assignment, entry)
+    found = outcomes(assignment, entry.exercise, lambda: namespace_of(source))
     results = [o for pair in found.values() for o in pair]
     assert results, f"no check needs {entry.exercise}"
     failed = [o for o in results if o.status in ("failed", "error")]
@@ -44,20 +56,11 @@ def test_wrong_implementation_is_rejected_with_its_own_hint(assignment: str, ent
 @pytest.mark.parametrize("assignment", topics())
 def test_no_mistake_passes_by_luck(assignment: str) -> None:
     """What passes the visible cases, which are the same for everybody, is rejected whatever the secret draws are."""
-    checks = checks_of(assignment).values()
     for entry in misconceptions(assignment):
-        right = {n: s for n, s in solutions(assignment).items() if n != entry.exercise}
-        source = "\n\n".join([*right.values(), entry.source])
-        mine = [c for c in checks if entry.exercise in c.names]
-
-        def passes(hidden: int | None, mine=mine, source=source) -> bool:
-            subjects = (Local(lambda: namespace_of(source)) for _ in mine)
-            return all(
-                c.grade(s, hidden=hidden, explain=False).passed for c, s in zip(mine, subjects, strict=True)
-            )
-
-        if passes(None):
-            lucky = [k for k in range(LUCK) if passes(SECRET + 1_000_003 * k)]
+        source = with_mistake(assignment, entry)
+        if passes(assignment, entry.exercise, source, None):
+            secrets = [SECRET + 1_000_003 * k for k in range(LUCK)]
+            lucky = [k for k in secrets if passes(assignment, entry.exercise, source, k)]
             assert not lucky, f"{entry.exercise}.{entry.name} passes with {len(lucky)} of {LUCK} secrets"
 
 
