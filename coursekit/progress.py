@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coursekit import records
 from coursekit.course import Course
 from coursekit.errors import CourseError
 from coursekit.records import Record
-from coursekit.score import CellScore
+
+if TYPE_CHECKING:  # every command imports this module; scoring brings nbclient with it
+    from coursekit.score import CellScore
 
 __all__ = ["Assignment", "Exercise", "Step", "keep_scores", "next_step", "standing"]
 
