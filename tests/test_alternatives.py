@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import pytest
 
 from autograder_tests import Local, checks_of, topics
 from autograder_tests.catalogue import namespace_of
+from autograder_tests.check import SECRET
 from tests.course import ROOT, contract_names, sections, solutions
 
+LUCK = int(os.environ.get("COURSE_TEST_SECRETS", "40"))
 FOLDER = ROOT / "tests" / "alternatives"
 CASES = [
     (assignment, name, style, source)
@@ -32,6 +35,25 @@ def test_alternative_gets_full_marks(assignment: str, name: str, style: str, sou
                 for hidden in (None, 1, 2):
                     outcome = c.grade(subject, hidden=hidden)
                     assert outcome.passed, f"hidden={hidden}\n{outcome}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("assignment", topics())
+def test_no_right_solution_fails_by_luck(assignment: str) -> None:
+    """One student in a class of 300 must not lose a point to an unlucky draw."""
+    secrets = [SECRET + 15_485_863 * k for k in range(1, LUCK + 1)]
+    right = [(None, "reference", ""), *((n, style, s) for a, n, style, s in CASES if a == assignment)]
+    unlucky = []
+    for name, style, source in right:
+        others = [s for n, s in solutions(assignment).items() if n != name]
+        subject = Local(lambda text="\n\n".join([*others, source]): namespace_of(text))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for c in checks_of(assignment).values():
+                if name is None or name in c.names:
+                    outcomes = (c.grade(subject, hidden=k, explain=False) for k in secrets)
+                    unlucky += [(name, style, str(o)) for o in outcomes if not o.passed]
+    assert not unlucky, "\n\n".join(f"{n} ({style}): {o}" for n, style, o in unlucky)
 
 
 @pytest.mark.parametrize("assignment", topics())

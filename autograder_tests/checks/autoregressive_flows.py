@@ -18,6 +18,7 @@ from autograder_tests.plain import Make
 from autograder_tests.subject import Local, StudentError, Subject
 
 ASSIGNMENT = "07_autoregressive_flows"
+DRAWS = 6
 
 
 # ---- what the checks build ---------------------------------------------------------------------------------------
@@ -307,16 +308,16 @@ def made_is_learned(subject: Subject, case: Case) -> None:
         got=f"{np.size(gradient)} parameters",
     )
     first = _blocks(subject, made, D, size, points)[:, :, 0]
-    # The same masks with other parameters.
-    other = Make("filled", (made.args[0], case.integer(), 3.0))
-    outputs = _blocks(subject, other, D, size, points)
+    # The same masks with other parameters: one draw in a hundred has outputs of one sign, so there are several.
+    others = (Make("filled", (made.args[0], case.integer(), 3.0)) for _ in range(DRAWS))
+    outputs = np.stack([_blocks(subject, other, D, size, points) for other in others])
     require(
         outputs.min() < -1.5 and outputs.max() > 1.5,
         "an output may be any number, a log-scale for one: nothing follows the last layer",
         expected="outputs of both signs, beyond ±1",
         got=f"outputs from {outputs.min():.3g} to {outputs.max():.3g}",
     )
-    change = np.abs(outputs[:, :, 0].astype(float) - first)
+    change = np.abs(outputs[0, :, :, 0].astype(float) - first)
     require(
         change.min() > 1e-6,
         "nothing can set the outputs of the first variable: it has no input, so it needs a bias",
