@@ -12,6 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,14 +105,27 @@ class ClassFolder:
 
     def timestamp(self, student: str) -> str | None:
         """When it was handed in, from the file that `nbgrader submit` writes."""
-        path = self.root / "submitted" / student / self.assignment / "timestamp.txt"
         try:
-            if path.is_symlink() or not path.is_file():
-                return None
-            with path.open(encoding="utf-8") as file:
-                return file.read(100).strip() or None
+            return self._receipt(student, "timestamp.txt").decode("utf-8").strip() or None
         except (OSError, UnicodeDecodeError):
             return None
+
+    def receipts(self, student: str) -> dict[str, bytes]:
+        """The two files that `nbgrader submit` puts beside a notebook, by name: `nbgrader release_feedback` asks for them."""
+        found = {}
+        for name in ("timestamp.txt", "submission_secret.txt"):
+            with suppress(OSError):
+                found[name] = self._receipt(student, name)
+        return found
+
+    def _receipt(self, student: str, name: str) -> bytes:
+        """The start of a small file; OSError where it is not a regular one, since no link is followed."""
+        path = self.root / "submitted" / student / self.assignment / name
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(f"{name} is not a regular file")
+            return file.read(1000)
 
     def result(self, student: str) -> Result | None:
         """The result of an earlier run, None when there is none or it cannot be used."""

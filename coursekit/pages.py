@@ -9,7 +9,7 @@ from concurrent.futures import as_completed
 from pathlib import Path
 
 from coursekit.class_folder import ClassFolder
-from coursekit.course import Course
+from coursekit.course import Course, atomic_write
 from coursekit.feedback import FeedbackWriter
 from coursekit.processes import Processes, TookTooLong, WorkerDied
 
@@ -26,7 +26,7 @@ def write_pages(
     wanted: Mapping[str, str],
     processes: Processes | None = None,
 ) -> dict[str, Path | str]:
-    """Write the pages that are missing or stale.
+    """Write the pages that are missing or stale, and beside each what `nbgrader release_feedback` needs of the submission.
 
     Args:
         wanted: student → a mark that changes with whatever the page shows.
@@ -35,6 +35,17 @@ def write_pages(
     Returns:
         Student → the page, or why there is none.
     """
+    made = _written(course, folder, db_url, wanted, processes)
+    return {student: _with_receipts(folder, student, page) for student, page in made.items()}
+
+
+def _written(
+    course: Course,
+    folder: ClassFolder,
+    db_url: str,
+    wanted: Mapping[str, str],
+    processes: Processes | None,
+) -> dict[str, Path | str]:
     made: dict[str, Path | str] = {}
     stale = {}
     for student, mark in wanted.items():
@@ -72,6 +83,17 @@ def _write(course: Course, folder: ClassFolder, db_url: str, student: str, stamp
         return _writers[about].write(student, result, note=f"<!-- {stamp} -->")
     except Exception as error:
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _with_receipts(folder: ClassFolder, student: str, page: Path | str) -> Path | str:
+    """Whoever hands in the same notebook again has new receipts and no new page."""
+    if isinstance(page, Path):
+        try:
+            for name, content in folder.receipts(student).items():
+                atomic_write(page.with_name(name), content)
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"[:200]
+    return page
 
 
 def _page(folder: ClassFolder, student: str) -> Path:

@@ -98,6 +98,25 @@ def test_another_run_with_other_outputs_has_another_page(course, rewritten):
     assert "second" in page_text(pages(course)["a"])
 
 
+def test_what_releasing_feedback_needs_lies_beside_the_page(course, rewritten):
+    submitted, feedback = (course.root / folder for folder in ("submitted", "feedback"))
+    (submitted / "a" / NAME / "submission_secret.txt").write_bytes(b"first")
+    assert rewritten() == set()
+    assert (feedback / "a" / NAME / "submission_secret.txt").read_bytes() == b"first"
+    assert not (feedback / "a" / NAME / "timestamp.txt").exists()
+    # The same notebook, handed in again.
+    (submitted / "a" / NAME / "submission_secret.txt").write_bytes(b"second")
+    (submitted / "a" / NAME / "timestamp.txt").write_bytes(b"2026-11-20 12:30:00 UTC")
+    # Somebody else's secret is nobody's to take.
+    (submitted / "b" / NAME / "submission_secret.txt").symlink_to(
+        submitted / "a" / NAME / "submission_secret.txt"
+    )
+    assert rewritten() == set()
+    assert (feedback / "a" / NAME / "submission_secret.txt").read_bytes() == b"second"
+    assert (feedback / "a" / NAME / "timestamp.txt").read_bytes() == b"2026-11-20 12:30:00 UTC"
+    assert not (feedback / "b" / NAME / "submission_secret.txt").exists()
+
+
 def test_a_page_cut_short_is_written_again(course, rewritten):
     page = pages(course)["b"]
     page.write_bytes(page.read_bytes()[:-100])
