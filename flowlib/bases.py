@@ -7,6 +7,8 @@ The event is the last axis: `log_prob` takes `(*batch, D)` and returns `(*batch,
 Argument validation of the distributions is off: it branches on values, which `torch.func.vmap` forbids.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
@@ -19,6 +21,19 @@ __all__ = ["DiagonalNormal", "MixtureOfGaussians", "StandardNormal"]
 def diagonal_normal(loc: Tensor, scale: Tensor) -> Independent:
     """N(loc, diag(scale²)) with the event on the last axis."""
     return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
+
+
+class _StandardNormal(Independent):
+    """N(0, I) as `Independent(Normal(0, 1), 1)`, whose density does not divide by a scale that is 1.
+
+    A flow evaluates its base at every step; torch's density of a normal takes twice as many operations.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        D = self.event_shape[0]
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(f"log_prob: expected shape (*batch, {D}), got {tuple(value.shape)}")
+        return -0.5 * value.square().sum(-1) - 0.5 * D * math.log(2 * math.pi)
 
 
 class StandardNormal(nn.Module):
@@ -36,7 +51,7 @@ class StandardNormal(nn.Module):
         self.register_buffer("scale", torch.ones(D))
 
     def forward(self) -> Distribution:
-        return diagonal_normal(self.loc, self.scale)
+        return _StandardNormal(Normal(self.loc, self.scale, validate_args=False), 1, validate_args=False)
 
 
 class DiagonalNormal(nn.Module):

@@ -145,11 +145,10 @@ class AffineCoupling(Transform):
     def _scale_and_translation(self, v: Tensor, context: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         # The kept variables are the same in u and in x, so the argument may be either.
         b = self.mask.to(v.dtype)
-        kept = b * v
-        s, t = check_output(self.conditioner(joined(kept, context)), kept, 2 * self.D, "conditioner").chunk(
-            2, dim=-1
-        )
-        return (1 - b) * bounded(s, self.log_scale_bound), (1 - b) * t
+        kept, moved = b * v, 1 - b
+        output = check_output(self.conditioner(joined(kept, context)), kept, 2 * self.D, "conditioner")
+        s, t = output.chunk(2, dim=-1)
+        return moved * bounded(s, self.log_scale_bound), moved * t
 
     def _forward(self, u: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         return affine_forward(u, *self._scale_and_translation(u, context))
@@ -177,7 +176,8 @@ class MaskedCouplingLayer(AffineCoupling):
     """RealNVP's coupling with two networks: x = b ⊙ u + (1 − b) ⊙ (u ⊙ exp((1 − b) ⊙ s) + t).
 
     s = scale_net(b ⊙ u), t = translation_net(b ⊙ u); log|det ∂x/∂u| = Σ_i (1 − b_i) s_i.
-    Each network is evaluated once a call. One network giving both is about a third faster: `AffineCoupling`.
+    Each network is evaluated once a call. One network giving both takes a half to two thirds of the time:
+    `AffineCoupling`.
 
     Args:
         scale_net, translation_net: modules from `(*batch, D)` to `(*batch, D)`.

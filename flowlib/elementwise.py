@@ -75,5 +75,5 @@ class AffineElementwise(Elementwise):
 
     def inverse(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         s, t = h.unbind(-2)
-        s = bounded(s, self.log_scale_bound)
-        return (x - t) * (-s).exp(), -s
+        minus_s = -bounded(s, self.log_scale_bound)
+        return (x - t) * minus_s.exp(), minus_s

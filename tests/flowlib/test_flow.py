@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from flowlib import (
     Affine,
@@ -203,6 +203,27 @@ def test_bases_and_priors_return_distributions_over_the_last_axis(name):
 def test_has_rsample_is_that_of_the_base():
     assert FlowPrior(real_nvp(2, 2))().has_rsample
     assert not FlowPrior(real_nvp(2, 2, base=MixtureOfGaussians(2, 3)))().has_rsample
+
+
+def test_the_standard_normal_is_torchs():
+    """Its density is written out; the rest, and what is expanded to a batch, is `Independent(Normal(0, 1), 1)`."""
+    ours = StandardNormal(3).double()()
+    theirs = Independent(Normal(torch.zeros(3).double(), 1.0), 1)
+    u = 3 * torch.randn(4, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(ours.log_prob(u), theirs.log_prob(u), rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(ours.entropy(), theirs.entropy())
+    assert kl_divergence(ours, theirs) == 0
+    batch = ours.expand((4, 2))
+    assert batch.batch_shape == (4, 2)
+    torch.testing.assert_close(batch.log_prob(u), theirs.log_prob(u), rtol=1e-14, atol=1e-14)
+    # In double precision where the point is, whatever the base is in.
+    assert StandardNormal(3)().log_prob(u).dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (5, 1), ()])
+def test_the_standard_normal_knows_its_dimension(shape):
+    with pytest.raises(ValueError, match=r"log_prob: expected shape \(\*batch, 3\), got"):
+        StandardNormal(3)().log_prob(torch.zeros(shape))
 
 
 def test_mixture_density_by_hand():
