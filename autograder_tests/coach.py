@@ -229,7 +229,7 @@ def _solution_line(exercise: Exercise) -> str:
 def _tried(guide: Guide, exercise: Exercise) -> bool:
     """Some answer was checked, or all help was read."""
     found = session.outcomes(guide)
-    checked = any(c["id"] in found and found[c["id"]].status != "open" for c in exercise.checks)
+    checked = any(c.id in found and found[c.id].status != "open" for c in exercise.checks)
     read = current.shown.get((guide.assignment, exercise.heading), 0)
     return checked or (read > 0 and read == len(exercise.helps))
 

@@ -1,13 +1,12 @@
-"""The assignments' guides: exercises, folded helps, where names are defined. `coursekit.guide` makes them of the notebooks."""
+"""The assignments' guides as they are installed, and how an exercise is found in them."""
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any
+
+from coursekit.guide_file import Exercise, Guide, parse
 
 __all__ = ["Exercise", "Guide", "UnknownExercise", "find", "load", "load_all"]
 
@@ -19,51 +18,6 @@ class UnknownExercise(ValueError):
         return [f"UnknownExercise: {self}"]  # in Jupyter, in place of frames that are not the student's
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """An exercise of a notebook; see `coursekit.guide` for the fields."""
-
-    number: int | None
-    title: str
-    difficulty: int | None
-    words: str
-    minutes: int | None
-    points: float
-    answers: tuple[str, ...]
-    checks: tuple[Mapping[str, Any], ...]
-    helps: tuple[Mapping[str, str], ...]
-
-    @property
-    def heading(self) -> str:
-        return f"Exercise {self.number} · {self.title}" if self.number else self.title
-
-    @property
-    def key(self) -> str:
-        """A name that finds it: its first answer's."""
-        return self.answers[0] if self.answers else self.heading
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names that find it."""
-        return (*self.answers, *(c["id"] for c in self.checks), self.heading)
-
-
-@dataclass(frozen=True)
-class Guide:
-    """What an assignment's helper knows; see `coursekit.guide` for the fields."""
-
-    course: str
-    assignment: str
-    release: str
-    title: str
-    source: str
-    page: str
-    distribution: str
-    install: str
-    exercises: tuple[Exercise, ...]
-    defined: Mapping[str, str]
-
-
 def load(assignment: str) -> Guide | None:
     """The guide of an assignment as it is on disk now; None when there is none that can be read.
 
@@ -71,16 +25,8 @@ def load(assignment: str) -> Guide | None:
     'Exercise 4 · Alternating masks'
     """
     try:
-        path = resources.files(__package__) / "guide" / f"{assignment}.json"
-        value = json.loads(path.read_bytes())
-        exercises = tuple(Exercise(**_known(Exercise, e)) for e in value["exercises"])
-        return Guide(**{**_known(Guide, value), "exercises": exercises})
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # the installed files may be newer than this kernel's code
+        return parse((resources.files(__package__) / "guide" / f"{assignment}.json").read_bytes())
+    except (OSError, ValueError):  # the installed files may be newer than this kernel's code
         return None
 
 
@@ -115,9 +61,3 @@ def find(what: Any, assignment: str | None) -> tuple[Guide, Exercise]:
     if not found:
         raise UnknownExercise(f"no exercise is called {what!r}: expected {', '.join(known) or 'its name'}")
     return found[0]
-
-
-def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass that `value` has; lists become tuples."""
-    found = {f.name: value[f.name] for f in fields(kind)}
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}

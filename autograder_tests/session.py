@@ -47,13 +47,11 @@ def note(check: Check, outcome: Outcome) -> None:
     if assignment is None or outcome.hidden or not live():
         return
     guide = guides.load(assignment)
-    entry = (
-        next((c for e in guide.exercises for c in e.checks if c["id"] == check.id), None) if guide else None
-    )
+    entry = next((c for e in guide.exercises for c in e.checks if c.id == check.id), None) if guide else None
     if guide is None or entry is None:
         return
     current.assignment = current.assignment or assignment
-    most = entry["points"]
+    most = entry.points
     release = current.release if current.assignment == assignment else ""
     record = Record(
         check.id, outcome.status, most if outcome.passed else 0, most, records.now(), release or guide.release

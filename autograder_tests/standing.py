@@ -35,10 +35,10 @@ class Standing:
         """Exercise, what the check wants, status in words, points and most points."""
         for exercise in self.guide.exercises:
             for check in exercise.checks:
-                found = self.outcomes.get(check["id"])
+                found = self.outcomes.get(check.id)
                 points = found.points if found else 0
                 status = WORDS[found.status if found else None]
-                yield exercise.heading, check["title"], status, points, check["points"]
+                yield exercise.heading, check.title, status, points, check.points
 
     def total(self) -> str:
         rows = list(self.rows())

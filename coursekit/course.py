@@ -28,12 +28,14 @@ CONFIG_FILE = "nbgrader_config.py"
 class Course:
     """A course's root folder with its settings.
 
-    `settings` is `[tool.coursekit]`, `config` is nbgrader's configuration as traitlets reads it.
+    `settings` is `[tool.coursekit]`, `config` is nbgrader's configuration as traitlets reads it, `distribution` the name of
+    the installable package that the course is, "" when pyproject.toml names none.
     """
 
     root: Path
     settings: dict[str, Any] = field(default_factory=dict)
     config: Config = field(default_factory=Config)
+    distribution: str = ""
 
     @classmethod
     def find(cls, start: str | os.PathLike[str] = ".") -> Course:
@@ -44,9 +46,11 @@ class Course:
         """
         here = Path(start).resolve()
         for folder in (here, *here.parents):
-            settings = _settings(folder / "pyproject.toml")
+            project = _pyproject(folder / "pyproject.toml")
+            settings = project.get("tool", {}).get("coursekit")
             if settings is not None:
-                return cls(folder, settings, _nbgrader_config(folder))
+                distribution = project.get("project", {}).get("name", "")
+                return cls(folder, settings, _nbgrader_config(folder), distribution)
         raise CourseError(f"no course here: no pyproject.toml with [tool.coursekit] in {here} or above")
 
     @property
@@ -90,11 +94,6 @@ class Course:
             CourseError: when the source breaks the format.
         """
         return read_source(self.text_source(name), bootstrap=self.bootstrap, course=self.course_id)
-
-    @property
-    def distribution(self) -> str:
-        """The name of the installable package that the course is; "" when pyproject.toml names none."""
-        return _pyproject(self.root / "pyproject.toml").get("project", {}).get("name", "")
 
     @property
     def install(self) -> str:
@@ -177,10 +176,6 @@ class Course:
             return importlib.import_module(name)
         except ImportError as error:
             raise CourseError(f"cannot import the course's checks {name!r}: {error}") from error
-
-
-def _settings(pyproject: Path) -> dict[str, Any] | None:
-    return _pyproject(pyproject).get("tool", {}).get("coursekit")
 
 
 def _pyproject(path: Path) -> dict[str, Any]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 
 from coursekit.course import Course
-from coursekit.errors import CourseError
+from coursekit.markers import with_parts
 
-__all__ = ["TIMES", "TIMES_END", "course_map", "launch_links", "timetable", "with_tables"]
+__all__ = ["course_map", "launch_links", "timetable", "with_tables"]
 
-BEGIN, END = "<!-- course map: written by coursekit build -->", "<!-- end of course map -->"
-TIMES, TIMES_END = "<!-- times: written by coursekit build -->", "<!-- end of times -->"
 _TITLE = re.compile(r"^#\s+(.+)$", re.M)
 _TIME = re.compile(r"\*\*Time:\*\*\s*(.+?)(?:[.(;]|$)", re.S)
 _MINUTES = re.compile(r"(\d+) minutes of reading, (\d+) minutes of exercises")
@@ -76,7 +74,7 @@ def _hours(minutes: float) -> str:
 
 
 def with_tables(text: str, course: Course, where: str = "README.md") -> str:
-    """`text` with what stands between the markers of each table rewritten; text without markers stays as it is.
+    """`text` with its tables written anew where markers call for them; text without markers stays as it is.
 
     Args:
         text: of a Markdown file.
@@ -84,14 +82,7 @@ def with_tables(text: str, course: Course, where: str = "README.md") -> str:
         where: the file's name, for the error.
 
     Raises:
-        CourseError: when only one marker of a table is there, or they stand in the wrong order.
+        CourseError: for a marker without its partner, or of a table that there is not.
     """
-    for begin, end, table in ((BEGIN, END, course_map), (TIMES, TIMES_END, timetable)):
-        if begin not in text and end not in text:
-            continue
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise CourseError(f"{where}: expected {begin!r} and, below it, {end!r}")
-        text = f"{before}{begin}\n{table(course)}\n{end}{after}"
-    return text
+    tables = {"course map": lambda: course_map(course), "times": lambda: timetable(course)}
+    return with_parts(text, tables, "coursekit build", where)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Run:
-    """An executed notebook; `problem` is empty unless it could not be run to its end."""
+    """An executed notebook; `problem` is empty unless it could not be run to its end.
+
+    `cell_seconds` holds the time of each code cell that ran, by its index among all cells.
+    """
 
     notebook: NotebookNode
     seconds: float
     peak_mb: float | None
     problem: str
+    cell_seconds: dict[int, float] = field(default_factory=dict)
 
 
 def execute(
@@ -74,14 +78,16 @@ def execute(
         # What the kernel process itself writes belongs to nobody's terminal.
         start |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with client.setup_kernel(**start):
-            problem = _run_cells(client, nb, limits, began)
+            problem, cell_seconds = _run_cells(client, nb, limits, began)
             peak = _peak_mb(getattr(client.km.provisioner, "pid", None))
-    return Run(nb, time.monotonic() - began, peak, problem)
+    return Run(nb, time.monotonic() - began, peak, problem, cell_seconds)
 
 
-def _run_cells(client: _Client, nb: NotebookNode, limits: Limits, began: float) -> str:
-    """Run all code cells; the reason why the rest was not run, or nothing."""
-    problem = ""
+def _run_cells(
+    client: _Client, nb: NotebookNode, limits: Limits, began: float
+) -> tuple[str, dict[int, float]]:
+    """Run all code cells; the reason why the rest was not run, or nothing, and the seconds of those that ran."""
+    problem, seconds = "", {}
     for index, cell in enumerate(nb.cells):
         if cell.cell_type != "code":
             continue
@@ -92,6 +98,7 @@ def _run_cells(client: _Client, nb: NotebookNode, limits: Limits, began: float) 
             if cell.source.strip():
                 cell.outputs = [_error(NOT_RUN, f"this cell was not run: {problem}")]
             continue
+        started = time.monotonic()
         try:
             client.execute_cell(cell, index)
         except DeadKernelError:
@@ -100,7 +107,8 @@ def _run_cells(client: _Client, nb: NotebookNode, limits: Limits, began: float) 
         except CellTimeoutError:
             problem = f"{_where(cell, index)} ran over its time and ignored the interrupt"
             cell.outputs.append(_error(TIMEOUT, problem))
-    return problem
+        seconds[index] = time.monotonic() - started
+    return problem, seconds
 
 
 class _Client(NotebookClient):

@@ -21,7 +21,16 @@ from coursekit.releases import own_packages
 from coursekit.score import plain_text
 from coursekit.source import notebook_bytes
 
-__all__ = ["MEMORY_MB", "SECONDS", "TOLERANCE", "NotebookRun", "executed", "last_run", "run_notebook"]
+__all__ = [
+    "MEMORY_MB",
+    "SECONDS",
+    "TOLERANCE",
+    "NotebookRun",
+    "errors_of",
+    "executed",
+    "last_run",
+    "run_notebook",
+]
 
 # What a notebook may cost on one thread of a quiet machine, and how many times that is an error.
 SECONDS, MEMORY_MB, TOLERANCE = 120.0, 1024.0, 3.0
@@ -67,7 +76,7 @@ def run_notebook(course: Course, name: str, *, force: bool = False) -> NotebookR
         return NotebookRun(name, path, kept["seconds"], kept["peak_mb"], tuple(kept["errors"]), True)
     whole = TOLERANCE * SECONDS
     run = execute(nb, limits=Limits(cell_seconds=whole, notebook_seconds=whole, output_bytes=20_000_000))
-    errors = tuple(_errors(run.notebook))
+    errors = tuple(errors_of(run.notebook))
     for old in path.parent.glob("*") if path.parent.is_dir() else ():
         old.unlink()
     facts = {"seconds": run.seconds, "peak_mb": run.peak_mb, "errors": errors}
@@ -91,7 +100,8 @@ def _folder(course: Course, name: str) -> Path:
     return course.root / "build" / "notebooks" / name
 
 
-def _errors(nb: NotebookNode) -> list[str]:
+def errors_of(nb: NotebookNode) -> list[str]:
+    """The cells of an executed notebook that failed and were not meant to, one line each."""
     found = []
     for number, cell in enumerate(nb.cells, 1):
         if "raises-exception" in cell.metadata.get("tags", []):

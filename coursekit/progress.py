@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coursekit import records
+from coursekit import guide_file, records
 from coursekit.course import Course
 from coursekit.errors import CourseError
+from coursekit.guide_file import Guide, parse
 from coursekit.records import Record
 
 if TYPE_CHECKING:  # every command imports this module; scoring brings nbclient with it
@@ -44,15 +44,12 @@ class Step:
 class Exercise:
     """An exercise with its checks; one without is judged by a person."""
 
-    number: int | None
-    title: str
-    minutes: int | None
-    words: str
+    about: guide_file.Exercise
     steps: tuple[Step, ...]
 
     @property
     def heading(self) -> str:
-        return f"Exercise {self.number} · {self.title}" if self.number else self.title
+        return self.about.heading.replace("$", "")  # formulas in a heading are short: read as they are
 
     @property
     def done(self) -> bool:
@@ -61,13 +58,10 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Assignment:
-    """An assignment; `notebook` is its released file, `page` its address on the web site or ""."""
+    """An assignment; `notebook` is its released file."""
 
-    name: str
-    title: str
-    release: str
+    guide: Guide
     notebook: Path
-    page: str
     exercises: tuple[Exercise, ...]
 
     @property
@@ -91,7 +85,7 @@ class Assignment:
     @property
     def older(self) -> int:
         """Number of checks that held in another release of the notebook."""
-        return sum(step.passed and step.record.release != self.release for step in self.steps)
+        return sum(step.passed and step.record.release != self.guide.release for step in self.steps)
 
     @property
     def started(self) -> bool:
@@ -151,25 +145,14 @@ def keep_scores(about: Mapping[str, Any], scores: Iterable[CellScore]) -> bool:
 
 def _assignment(course: Course, path: Path) -> Assignment:
     try:
-        guide = json.loads(path.read_bytes())
-        kept = records.kept(guide["course"], guide["assignment"])
-        return Assignment(
-            guide["assignment"],
-            guide["title"],
-            guide["release"],
-            course.root / guide["notebook"],
-            guide["page"],
-            tuple(_exercise(e, kept) for e in guide["exercises"]),
-        )
+        guide = parse(path.read_bytes())
     except OSError as error:
         raise CourseError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CourseError(
-            f"{path} is no guide ({type(error).__name__}: {error}): run coursekit build"
-        ) from error
-
-
-def _exercise(entry: Mapping[str, Any], kept: Mapping[str, Record]) -> Exercise:
-    steps = tuple(Step(c["id"], c["title"], c["points"], kept.get(c["id"])) for c in entry["checks"])
-    title = entry["title"].replace("$", "")  # formulas in a heading are short: read as they are
-    return Exercise(entry["number"], title, entry["minutes"], entry["words"], steps)
+    except ValueError as error:
+        raise CourseError(f"{path} is {error}: run coursekit build") from error
+    kept = records.kept(guide.course, guide.assignment)
+    exercises = tuple(
+        Exercise(e, tuple(Step(c.id, c.title, c.points, kept.get(c.id)) for c in e.checks))
+        for e in guide.exercises
+    )
+    return Assignment(guide, course.root / guide.notebook, exercises)

@@ -60,14 +60,14 @@ def print_standing(assignments: Sequence[Assignment]) -> None:
         checks, points = f"{a.passed} of {len(a.steps)}", f"{a.points:g} of {a.max_points:g}"
         style = "green" if a.passed == len(a.steps) else "yellow" if a.started else None
         note = f"  ({a.older} in another release)" if a.older else ""
-        table.add_row(shown(a.name), checks + note, points, style=style)
+        table.add_row(shown(a.guide.assignment), checks + note, points, style=style)
     out.print(table)
     found = next_step(assignments)
     if found is None:
         out.print("All checks hold.")
         return
     assignment, exercise = found
-    effort = f", about {exercise.minutes} minutes" if exercise.minutes else ""
+    effort = f", about {exercise.about.minutes} minutes" if exercise.about.minutes else ""
     out.print(f"Next: {exercise.heading}{effort}, in {here(assignment.notebook)}", markup=False)
 
 

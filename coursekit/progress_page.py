@@ -71,7 +71,7 @@ def _next(assignments: Sequence[Assignment]) -> str:
     if found is None:
         return '<div class="next"><p>All checks hold.</p></div>'
     assignment, exercise = found
-    effort = f", about {exercise.minutes} minutes" if exercise.minutes else ""
+    effort = f", about {exercise.about.minutes} minutes" if exercise.about.minutes else ""
     return (
         f'<div class="next"><p><strong>Next:</strong> {_link(assignment, exercise)}{effort}, '
         f"in {_notebook(assignment)}.</p></div>"
@@ -87,13 +87,13 @@ def _assignment(assignment: Assignment) -> str:
         if assignment.older
         else ""
     )
-    label = _esc(f"{assignment.title}: {passed} of {checks} checks hold")
+    label = _esc(f"{assignment.guide.title}: {passed} of {checks} checks hold")
     return f"""<details{opened}>
-<summary><h2>{_esc(assignment.title)}</h2>
+<summary><h2>{_esc(assignment.guide.title)}</h2>
 <span class="soft">{passed} of {checks} checks hold, {points}</span>
 <progress value="{passed}" max="{max(checks, 1)}" aria-label="{label}"></progress></summary>
 {older}<p>In {_notebook(assignment)}.</p>
-<div class="wide" tabindex="0" role="region" aria-label="{_esc(f"Checks of {assignment.title}")}"><table>
+<div class="wide" tabindex="0" role="region" aria-label="{_esc(f"Checks of {assignment.guide.title}")}"><table>
 <caption>Checks by exercise</caption>
 <thead><tr><th scope="col">status</th><th scope="col">points</th><th scope="col">check</th><th scope="col">last run</th></tr></thead>
 {"".join(_exercise(assignment, e) for e in assignment.exercises)}</table></div>
@@ -102,8 +102,8 @@ def _assignment(assignment: Assignment) -> str:
 
 
 def _exercise(assignment: Assignment, exercise: Exercise) -> str:
-    effort = [exercise.words] if exercise.words else []
-    effort += [f"{exercise.minutes} minutes"] if exercise.minutes else []
+    effort = [exercise.about.words] if exercise.about.words else []
+    effort += [f"{exercise.about.minutes} minutes"] if exercise.about.minutes else []
     about = f' <span class="soft">({_esc(", ".join(effort))})</span>' if effort else ""
     rows = "".join(_row(step) for step in exercise.steps)
     if not exercise.steps:
@@ -124,9 +124,9 @@ def _row(step: Step) -> str:
 def _link(assignment: Assignment, exercise: Exercise) -> str:
     """The exercise's heading, linked to its place on the web site when there is one."""
     text = _esc(exercise.heading)
-    if not (assignment.page and exercise.number):
+    if not (assignment.guide.page and exercise.about.number):
         return text
-    return f'<a href="{_esc(assignment.page)}#exercise-{exercise.number}">{text}</a>'
+    return f'<a href="{_esc(assignment.guide.page)}#exercise-{exercise.about.number}">{text}</a>'
 
 
 def _notebook(assignment: Assignment) -> str:

@@ -207,7 +207,7 @@ def test_progress_is_a_table_of_this_notebook(said) -> None:
     guide = guides.load(NAME)
     checks = [c for e in guide.exercises for c in e.checks]
     lines = said["progress"].splitlines()
-    assert f"1 of {len(checks)} checks passed, 1 of {sum(c['points'] for c in checks):g} points" in lines
+    assert f"1 of {len(checks)} checks passed, 1 of {sum(c.points for c in checks):g} points" in lines
     assert [sum(line.strip().startswith(mark) for line in lines) for mark in "✓✗○"] == [1, 2, len(checks) - 3]
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import doctest
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
-from coursekit import build
+from coursekit import build, guide_file
 from coursekit.cli import app
 from coursekit.course import Course
 from coursekit.errors import CourseError
 from coursekit.guide import bound_names, guide_bytes, guide_of
+from coursekit.guide_file import CheckCell, parse
 from coursekit.leaks import leaks, secret_lines
 from coursekit.packages import packages_hash
 from coursekit.publish import edition
@@ -225,3 +231,43 @@ def test_names_that_a_cell_binds():
     source += "l += (m := 1)\nfor n.o in p: pass\n@q\nclass R:\n    s = 1\n"
     assert bound_names(source) == ["b", "e", "g", "h", "i", "l", "m", "R"]
     assert bound_names("def broken(:") == []
+
+
+def test_what_is_written_is_read(course):
+    guided = course_with_guide(course)
+    built = build.build(guided, NAME)
+    path = guided.guide_file(NAME)
+    guide = parse(built.files[path])
+    value = json.loads(built.files[path])
+    assert (guide.assignment, guide.release, guide.notebook) == (NAME, value["release"], value["notebook"])
+    assert [e.title for e in guide.exercises] == [e["title"] for e in value["exercises"]]
+    assert [c for e in guide.exercises for c in e.checks] == [
+        CheckCell(**c) for e in value["exercises"] for c in e["checks"]
+    ]
+    assert guide.exercises[0].checks
+
+
+@pytest.mark.parametrize(
+    "change", [{"exercises": None}, {"exercises": [3]}, {"exercises": [{"number": 1}]}, {"title": ...}]
+)
+def test_what_is_no_guide_is_refused_with_a_reason(course, change):
+    guided = course_with_guide(course)
+    value = json.loads(build.build(guided, NAME).files[guided.guide_file(NAME)]) | change
+    kept = {key: v for key, v in value.items() if v is not ...}
+    with pytest.raises(ValueError, match=r"^no guide \((Type|Key)Error"):
+        parse(json.dumps(kept).encode())
+    with pytest.raises(ValueError, match=r"^no guide \(JSONDecodeError"):
+        parse(b"<html>")
+
+
+def test_examples_in_docstrings():
+    found = doctest.testmod(guide_file)
+    assert found.attempted
+    assert not found.failed
+
+
+def test_what_checks_import_needs_the_standard_library_alone():
+    """`-S` hides what is installed."""
+    code = "import coursekit.guide_file, coursekit.records"
+    env = {**os.environ, "PYTHONPATH": str(Path(guide_file.__file__).parents[1])}
+    subprocess.run([sys.executable, "-S", "-c", code], env=env, check=True)

@@ -209,7 +209,7 @@ def fill(course, **statuses: str) -> None:
 def test_standing_and_the_next_step(guided):
     [before] = standing(guided)
     assert (before.passed, before.points, before.max_points, before.started) == (0, 0, 7, False)
-    assert next_step([before])[1].number == 1
+    assert next_step([before])[1].about.number == 1
     fill(guided, square_of_three="passed", square_is_even="error", cube_of_two="open")
     [now] = standing(guided)
     assert [s.status for s in now.steps] == ["passed", "not yet", "open", "not run"]
