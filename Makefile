@@ -14,7 +14,7 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 SITE ?= build/site
 MATHJAX := 4.1.3
 
-.PHONY: help setup demo test test-slow test-peers lab e2e portability notebooks site mutants attacks grade build format clean
+.PHONY: help setup peers demo test test-slow test-peers lab e2e portability notebooks site mutants attacks grade bench bench-smoke build format clean
 
 help:  ## This list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -48,8 +48,10 @@ test: setup  ## All tests: style, generated files, unit tests, doctests, catalog
 test-slow: setup  ## Tests that take minutes: kills, clusters, full disks, all attacks, every mistake graded in isolation
 	MPLBACKEND=agg COURSEKIT_KILLS=20 COURSE_TEST_ALL=1 $(BIN)/python -m pytest -n auto -m slow
 
-test-peers: setup  ## flowlib against other libraries of flows, with the same weights
+peers: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+
+test-peers: peers  ## flowlib against other libraries of flows, with the same weights
 	$(BIN)/python -m pytest tests/peers
 
 lab: setup  ## JupyterLab with the student notebooks
@@ -94,6 +96,13 @@ attacks: setup  ## Every attack on grading, and what came of it
 
 grade: setup  ## Plain nbgrader against coursekit on a class of 60, measured (half an hour)
 	MPLBACKEND=agg $(BIN)/python -m benchmarks.grading
+
+bench: peers  ## The course measured against the field, and the page of it (90 minutes; PART=layers: one part; FRESH=1: anew)
+	$(BIN)/python -m benchmarks $(PART) $(if $(FRESH),--fresh)
+	$(BIN)/python -m docs.ext
+
+bench-smoke: peers  ## The same in two minutes, to see that it works; results in build/bench/
+	$(BIN)/python -m benchmarks $(PART) --smoke --fresh
 
 format: setup  ## Format the code
 	$(BIN)/ruff check --fix .

@@ -15,7 +15,6 @@ line in `MODELS`. The notebook `06_image_flows` reads the file.
 import argparse
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 from tqdm import tqdm
 
+from benchmarks.training import early_and_last, fit_and_trace
 from coursekit.course import atomic_write
 from flowlib import (
     Affine,
@@ -35,7 +35,6 @@ from flowlib import (
     bits_per_dim,
     checkerboard_mask,
     dequantization_bound,
-    fit,
     glow,
     image_real_nvp,
     maf,
@@ -44,7 +43,18 @@ from flowlib import (
 )
 from flowlib.data import LEVELS, dequantize, load_digits_split
 
-__all__ = ["MODELS", "RECIPE", "TABLES", "OnImages", "main", "run", "splits_of", "summarize"]
+__all__ = [
+    "MODELS",
+    "RECIPE",
+    "TABLES",
+    "OnImages",
+    "checkerboard_real_nvp",
+    "main",
+    "measured",
+    "run",
+    "splits_of",
+    "summarize",
+]
 
 RESULT = Path(__file__).resolve().parent.parent / "flowlib" / "results" / "digits_flows.json"
 D = 64
@@ -98,7 +108,7 @@ def _image_real_nvp(z: Tensor, hidden: Sequence[int], dense: bool) -> nn.Module:
     )
 
 
-def _checkerboard_real_nvp(z: Tensor, bound: float, dropout: float, layers: int = 8) -> Flow:
+def checkerboard_real_nvp(z: Tensor, bound: float, dropout: float, layers: int = 8) -> Flow:
     """Affine couplings of 64 pixels whose masks are checkerboards by turns, with fully connected conditioners."""
     board = checkerboard_mask((1, 8, 8)).flatten()
     couplings = [
@@ -130,14 +140,14 @@ def _maf(z: Tensor) -> Flow:
 # set before it is called. The four versions of RealNVP that differ in dropout and bound alone are an experiment on
 # overfitting.
 MODELS: dict[str, Callable[[Tensor], nn.Module]] = {
-    "RealNVP, dropout, bound 3": lambda z: _checkerboard_real_nvp(z, bound=3.0, dropout=0.2),
-    "RealNVP, dropout, bound 1": lambda z: _checkerboard_real_nvp(z, bound=1.0, dropout=0.2),
-    "RealNVP, no dropout, bound 3": lambda z: _checkerboard_real_nvp(z, bound=3.0, dropout=0.0),
-    "RealNVP, no dropout, bound 1": lambda z: _checkerboard_real_nvp(z, bound=1.0, dropout=0.0),
-    "RealNVP, 12 couplings": lambda z: _checkerboard_real_nvp(z, bound=1.0, dropout=0.3, layers=12),
+    "RealNVP, dropout, bound 3": lambda z: checkerboard_real_nvp(z, bound=3.0, dropout=0.2),
+    "RealNVP, dropout, bound 1": lambda z: checkerboard_real_nvp(z, bound=1.0, dropout=0.2),
+    "RealNVP, no dropout, bound 3": lambda z: checkerboard_real_nvp(z, bound=3.0, dropout=0.0),
+    "RealNVP, no dropout, bound 1": lambda z: checkerboard_real_nvp(z, bound=1.0, dropout=0.0),
+    "RealNVP, 12 couplings": lambda z: checkerboard_real_nvp(z, bound=1.0, dropout=0.3, layers=12),
     "MAF": _maf,
     "spline coupling": _spline,
-    "RealNVP behind histograms": lambda z: _behind_histograms(z, _checkerboard_real_nvp(z, 1.0, 0.2)),
+    "RealNVP behind histograms": lambda z: _behind_histograms(z, checkerboard_real_nvp(z, 1.0, 0.2)),
     "MAF behind histograms": lambda z: _behind_histograms(z, _maf(z)),
     "spline coupling behind histograms": lambda z: _behind_histograms(z, _spline(z)),
     "RealNVP on images, dense": lambda z: _image_real_nvp(z, (128, 128), dense=True),
@@ -200,40 +210,40 @@ def run(model: str, split: int, steps: int | None = None) -> dict:
     torch.set_num_threads(1)
     torch.manual_seed(split)
     flow = MODELS[model](dequantize(train))
-    trace: dict[str, list] = {"train": [], "validation": [], "test": []}
+    options = {"lr": RECIPE["lr"], "average": RECIPE["average"]}
+    return row | measured(flow, (train, validation, test), split, steps or RECIPE["steps"], **options)
 
-    def loss(images: Tensor) -> Tensor:
-        if flow.training:
-            return -flow.log_prob(dequantize(images)).mean()
-        # `fit` measures the averaged weights here: the one place where all that is plotted can be measured.
-        for name, some in (("train", train[:150]), ("validation", validation), ("test", test)):
-            draws = RECIPE["test draws"] if name == "test" else RECIPE["validation draws"]
-            trace[name].append(_bits(flow.log_prob, some, draws))
-        return torch.tensor(trace["validation"][-1])
 
-    start = time.process_time()  # of this process alone: it has one thread, and others may have the machine
-    history = fit(
+def measured(
+    flow: nn.Module, splits: tuple[Tensor, Tensor, Tensor], seed: int, steps: int, **options: object
+) -> dict:
+    """Train a flow of 64 dequantized pixels and measure it in bits per dimension; `options` are those of `fit`.
+
+    A training that diverges has "last" NaN and says why in "stopped"; "early" is the best step before, NaN if none.
+    """
+    train, validation, test = splits
+    draws = RECIPE["validation draws"]
+    trace = fit_and_trace(
         flow,
         train,
-        loss=loss,
-        validation=validation,
-        steps=steps or RECIPE["steps"],
-        batch_size=RECIPE["batch size"],
-        lr=RECIPE["lr"],
-        average=RECIPE["average"],
+        validation,
+        {
+            "train": lambda: _bits(flow.log_prob, train[:150], draws),
+            "validation": lambda: _bits(flow.log_prob, validation, draws),
+            "test": lambda: _bits(flow.log_prob, test, RECIPE["test draws"]),
+        },
+        prepare=dequantize,
+        steps=steps,
         eval_every=RECIPE["eval every"],
-        seed=split,
-        progress=False,
+        batch_size=RECIPE["batch size"],
+        seed=seed,
+        **options,
     )
-    at_best = history.held_out_steps.index(history.best_step)
-    return row | {
-        "early": trace["test"][at_best],
-        "last": trace["test"][-1],
-        "best step": history.best_step,
+    return early_and_last(trace) | {
         "parameters": sum(p.numel() for p in flow.parameters()),
-        "seconds": round(time.process_time() - start, 1),
-        "steps": history.held_out_steps,
-        "trace": {name: [round(v, 4) for v in values] for name, values in trace.items()},
+        "seconds": trace.seconds,
+        "steps": trace.steps,
+        "trace": {name: [round(v, 4) for v in values] for name, values in trace.values.items()},
     }
 
 

@@ -1,6 +1,4 @@
-"""From a clone to the first running cell: seconds, and the size of the environment.
-
-    python -m benchmarks.environment [--output FILE]
+"""From a clone to the first running cell: seconds, and the size of the environment. `python -m benchmarks.course` measures them.
 
 Three routes, each from a new clone of the last commit in a temporary folder under `build/`:
 
@@ -11,35 +9,31 @@ Three routes, each from a new clone of the last commit in a temporary folder und
 The environments get the versions of constraints.txt, from pip's cache where it has them: run it twice to measure a warm one.
 "First cell" is the time of a new kernel in the new environment until the cells of the first notebook that install and import
 the course have run; "load" is how many processes wanted a core at the end. A size counts each file once, as the file system stores it; MB
-are 2²⁰ bytes. Written as JSON.
+are 2²⁰ bytes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 
+from benchmarks.record import ROOT
 from coursekit import records
-from coursekit.course import Course, atomic_write
+from coursekit.course import Course
 from coursekit.isolate.limits import ONE_THREAD
 
-__all__ = ["ROUTES", "first_cells", "largest", "main", "measure", "size_mb"]
+__all__ = ["HERE", "ROUTES", "first_cells", "here", "largest", "measure", "size_mb"]
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "environment.json"
+# A look at the environment that is there, without a clone: not among the routes.
+HERE = "this environment"
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -94,8 +88,7 @@ def measure(route: str, folder: Path) -> dict[str, Any]:
     over = time.monotonic()
     first_cells(python, Course.find(clone), folder)
     again = time.monotonic()
-    packages = json.loads(run(python, "-m", "pip", "list", "--format", "json", cwd=clone))
-    environment = python.parent.parent
+    contents = _contents(python)
     return {
         "route": route,
         "clone_seconds": round(cloned - began, 1),
@@ -104,13 +97,33 @@ def measure(route: str, folder: Path) -> dict[str, Any]:
         "first_cell_again_seconds": round(again - over, 1),
         "total_seconds": round(over - began, 1),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "commit": run("git", "rev-parse", "--short", "HEAD", cwd=clone).strip(),
+        "clone_mb": round(size_mb(clone) - contents["environment_mb"]),
+        **contents,
+    }
+
+
+def here(folder: Path) -> dict[str, Any]:
+    """The same for the environment that this process runs in, of what can be measured without making it."""
+    python = Path(sys.prefix) / "bin" / "python"
+    began = time.monotonic()
+    first_cells(python, Course.find(ROOT), folder)
+    return {
+        "route": HERE,
+        "first_cell_seconds": round(time.monotonic() - began, 1),
+        **_contents(python),
+    }
+
+
+def _contents(python: Path) -> dict[str, Any]:
+    environment = python.parent.parent
+    packages = json.loads(run(python, "-m", "pip", "list", "--format", "json", cwd=environment))
+    shown = ("pip", "torch", "numpy", "jupyterlab")
+    return {
         "packages": len(packages),
-        "clone_mb": round(size_mb(clone) - size_mb(environment)),
         "environment_mb": round(size_mb(environment)),
         "largest_mb": largest(environment),
-        "versions": {
-            p["name"]: p["version"] for p in packages if p["name"] in ("torch", "numpy", "jupyterlab")
-        },
+        "versions": {p["name"]: p["version"] for p in packages if p["name"] in shown},
     }
 
 
@@ -152,41 +165,3 @@ def largest(environment: Path, number: int = 8) -> dict[str, int]:
     sizes = {p.name: size_mb(p) for p in environment.glob("lib/python*/site-packages/*") if p.is_dir()}
     chosen = sorted(sizes, key=sizes.__getitem__, reverse=True)[:number]
     return {name: round(sizes[name]) for name in chosen}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the routes one after the other; an interrupted run keeps what it has."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--routes", nargs="*", choices=list(ROUTES), default=list(ROUTES))
-    parser.add_argument("--output", type=Path, default=RESULT)
-    chosen = parser.parse_args(arguments)
-    rows = json.loads(chosen.output.read_text(encoding="utf-8"))["routes"] if chosen.output.is_file() else []
-    (ROOT / "build").mkdir(exist_ok=True)
-    for route in chosen.routes:
-        folder = Path(tempfile.mkdtemp(prefix="environment-", dir=ROOT / "build"))
-        try:
-            row = measure(route, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        print("{route}: {total_seconds:.0f} s, {environment_mb} MB".format(**row), flush=True)
-        rows = [r for r in rows if r["route"] != route] + [row]
-        rows.sort(key=lambda r: list(ROUTES).index(r["route"]))
-        result = {
-            "command": "python -m benchmarks.environment",
-            "units": {"seconds": "s", "mb": "MB (2^20 bytes)"},
-            "machine": {
-                "system": platform.platform(),
-                "processor": platform.machine(),
-                "cores": os.cpu_count(),
-                "memory_gb": round(psutil.virtual_memory().total / 2**30),
-            },
-            "python": platform.python_version(),
-            "pip": run(sys.executable, "-m", "pip", "--version", cwd=ROOT).split()[1],
-            "commit": run("git", "rev-parse", "--short", "HEAD", cwd=ROOT).strip(),
-            "routes": rows,
-        }
-        atomic_write(chosen.output, (json.dumps(result, indent=1) + "\n").encode())
-
-
-if __name__ == "__main__":
-    main()

@@ -54,7 +54,7 @@ from flowlib import (
 from flowlib.data import TARGETS
 from flowlib.ode import AdaptiveStep, FixedStep
 
-__all__ = ["FAMILIES", "RECIPE", "TARGET_NAMES", "Family", "main", "run", "write"]
+__all__ = ["FAMILIES", "RECIPE", "TARGET_NAMES", "Family", "at_evaluation", "main", "run", "write"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "flowlib" / "results" / "families.json"
@@ -137,7 +137,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def _at_evaluation(flow: Flow) -> Flow:
+def at_evaluation(flow: Flow) -> Flow:
     """A continuous flow is measured with a tolerance at which its likelihood no longer moves."""
     for layer in flow.transformations:
         if isinstance(layer, Continuous):
@@ -177,7 +177,7 @@ def run(family: str, target_name: str, seed: int, steps: int | None = None, poin
         record["training seconds"] = round(time.process_time() - start, 2)
     except FloatingPointError as error:
         record["stopped"] = str(error)
-    flow = _at_evaluation(flow)
+    flow = at_evaluation(flow)
     try:
         with torch.no_grad():
             log_prob = flow.log_prob(test)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import secrets
 import subprocess
 import sys
@@ -25,7 +24,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +31,15 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 
+from benchmarks.record import RESULTS, ROOT, load, machine, versions, write
 from coursekit import records
-from coursekit.course import Course, atomic_write
+from coursekit.course import Course
 from coursekit.isolate.limits import ONE_THREAD
 from coursekit.new_class import Paper
 
 __all__ = ["LIMIT_MB", "Meter", "beside_validate", "main"]
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "memory.json"
+RESULT = RESULTS / "memory.json"
 # Binder ends what takes more.
 LIMIT_MB = 2048.0
 EVERY = 0.2  # seconds
@@ -198,22 +196,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULT)
     chosen = parser.parse_args(arguments)
     course = Course.find(ROOT)
-    rows = json.loads(chosen.output.read_text())["notebooks"] if chosen.output.is_file() else []
+    rows = load(chosen.output).get("notebooks", [])
     for name in course.select(chosen.assignments):
         row = beside_validate(course, name, course.training_cut if chosen.short else None)
         print("{assignment}: {notebook_mb} MB, with Validate {together_mb} MB".format(**row), flush=True)
         rows = sorted([r for r in rows if r["assignment"] != name] + [row], key=lambda r: r["assignment"])
-        packages = ("torch", "jupyterlab", "nbgrader", "ipykernel")
         result = {
             "command": "python -m benchmarks.memory",
             "unit": "MB (2^20 bytes), PSS" if sys.platform == "linux" else "MB (2^20 bytes), RSS",
             "limit_mb": LIMIT_MB,
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "versions": {p: version(p) for p in packages},
+            "machine": machine(),
+            "versions": versions("torch", "jupyterlab", "nbgrader", "ipykernel"),
             "notebooks": rows,
         }
-        atomic_write(chosen.output, (json.dumps(result, indent=1) + "\n").encode())
+        write(chosen.output, result)
 
 
 if __name__ == "__main__":

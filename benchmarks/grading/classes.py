@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from nbformat import NotebookNode
+
 from coursekit.build import release_of
 from coursekit.course import Course, atomic_write
 from coursekit.regions import without_markers
 from coursekit.source import notebook_bytes
 from tests.course import sections
 
-__all__ = ["ASSIGNMENT", "Paper", "Submission", "honest_class", "load_class", "write_class"]
+__all__ = ["ASSIGNMENT", "Paper", "Submission", "TestCell", "honest_class", "load_class", "write_class"]
 
 ASSIGNMENT = "03_masked_coupling"
 
@@ -44,8 +46,19 @@ class Submission:
     answers: dict[str, str]
 
 
+@dataclass(frozen=True)
+class TestCell:
+    """A cell that gives points: `exercise` is the answer that it looks at, `source` has its hidden tests in their markers."""
+
+    __test__ = False  # pytest, too, collects classes called Test…
+
+    exercise: str
+    points: float
+    source: str
+
+
 class Paper:
-    """An assignment as students get it, with its model answers by grade id."""
+    """An assignment as students get it, with its model answers and its test cells by grade id."""
 
     def __init__(self, course: Course, name: str) -> None:
         source = course.source(name)
@@ -57,6 +70,7 @@ class Paper:
             if c.metadata.get("nbgrader", {}).get("solution") and c.cell_type == "code"
         ]
         self.answers = {c.metadata.nbgrader.grade_id: without_markers(c.source) for c in answers}
+        self.tests = dict(_tests(source))
 
     def filled(self, answers: dict[str, str]) -> bytes:
         """The released notebook with `answers`, grade id → source, as the bytes of a file."""
@@ -66,6 +80,17 @@ class Paper:
             if meta.get("solution") and meta.get("grade_id") in answers:
                 cell.source = answers[meta["grade_id"]]
         return notebook_bytes(nb)
+
+
+def _tests(source: NotebookNode) -> Iterator[tuple[str, TestCell]]:
+    """A test cell looks at the answer above it."""
+    exercise = ""
+    for cell in source.cells:
+        meta = cell.metadata.get("nbgrader", {})
+        if cell.cell_type == "code" and meta.get("solution"):
+            exercise = meta["grade_id"]
+        elif cell.cell_type == "code" and meta.get("grade"):
+            yield meta["grade_id"], TestCell(exercise, float(meta["points"]), cell.source)
 
 
 def honest_class(paper: Paper, alternatives: Path, size: int, seed: int) -> list[Submission]:

@@ -35,7 +35,8 @@ class Metered:
 
     `began` and `wall` are seconds, the first since the epoch. `cpu_seconds` is that of all its processes that were waited
     for. By role: `cpu_by_role` as last seen (what lives shorter than a look is missing), `private_mb_by_role` the largest
-    private memory of one process. `others_cpu_seconds` is what the rest of the machine used meanwhile, `load` its load
+    private memory of one process. `peak_mb` is the most that all its processes held at one look, pages that several of
+    them share counted once. `others_cpu_seconds` is what the rest of the machine used meanwhile, `load` its load
     average at the start: a busy machine makes every number here worse. `idle_cpu_seconds` nobody used. `timeline` has the
     seconds since the start and the CPU seconds by role of every look.
     """
@@ -48,6 +49,7 @@ class Metered:
     load: float = 0.0
     cpu_by_role: dict[str, float] = field(default_factory=dict)
     private_mb_by_role: dict[str, float] = field(default_factory=dict)
+    peak_mb: float = 0.0
     timeline: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     interrupted: bool = False
     code: int = 0
@@ -57,7 +59,7 @@ class Metered:
         """As plain data, rounded, without what the command said."""
         rounded = {
             name: round(getattr(self, name), 2)
-            for name in ("wall", "cpu_seconds", "others_cpu_seconds", "idle_cpu_seconds", "load")
+            for name in ("wall", "cpu_seconds", "others_cpu_seconds", "idle_cpu_seconds", "load", "peak_mb")
         }
         by_role = {
             name: {role: round(value, 1) for role, value in sorted(getattr(self, name).items())}
@@ -148,6 +150,7 @@ def _watching(pid: int, role: Role, made: Metered) -> Iterator[None]:
     memory: Counter[str] = Counter()
 
     def look() -> None:
+        together = 0
         with contextlib.suppress(psutil.Error):
             root = psutil.Process(pid)
             lines: dict[int, list[list[str]]] = {}
@@ -159,9 +162,11 @@ def _watching(pid: int, role: Role, made: Metered) -> Iterator[None]:
                     times, held = process.cpu_times(), process.memory_info()
                     cpu[process.pid, process.create_time()] = (name, times.user + times.system)
                     memory[name] = max(memory[name], held.rss - held.shared)
+                    together += _proportional(process)
         sums: Counter[str] = Counter()
         for name, seconds in cpu.values():
             sums[name] += seconds
+        made.peak_mb = max(made.peak_mb, together / 2**20)
         made.timeline.append((time.monotonic() - began, dict(sums)))
 
     def watch() -> None:
@@ -177,3 +182,13 @@ def _watching(pid: int, role: Role, made: Metered) -> Iterator[None]:
         thread.join()
         made.cpu_by_role = made.timeline[-1][1] if made.timeline else {}
         made.private_mb_by_role = {name: held / 2**20 for name, held in memory.items()}
+
+
+def _proportional(process: psutil.Process) -> int:
+    """Bytes that a process holds, of a page shared by n processes an n-th; where nobody counts that, its resident bytes.
+
+    Processes forked from a warm one share most of what they hold: their resident sizes add up to a multiple of the truth.
+    """
+    with contextlib.suppress(psutil.AccessDenied):
+        return getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
+    return process.memory_info().rss
