@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from docs.ext.tables import drawing, mean_and_error, plus_minus, power, svg, table
 from flowlib.plotting import PALETTE
 
 __all__ = [
@@ -25,8 +22,6 @@ __all__ = [
 ]
 
 Results = Mapping[str, Any]
-# Text stays text, ids do not change from run to run: the file is small, readable and the same every time.
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": "families", "font.size": 11, "axes.titlesize": 12}
 _TARGETS = {
     "two_moons": "two moons",
     "eight_gaussians": "eight Gaussians",
@@ -37,38 +32,6 @@ _TARGETS = {
 
 def _targets(results: Results) -> list[str]:
     return list(dict.fromkeys(run["target"] for run in results["runs"]))
-
-
-def _mean_and_error(values: Sequence[float], digits: int = 3) -> str:
-    """Mean ± standard error of the mean.
-
-    >>> _mean_and_error([1.0, 2.0, 3.0])
-    '2.000\\xa0±\\xa00.577'
-    """
-    if len(values) < 2:
-        return "–"
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return _plus_minus(statistics.fmean(values), error, digits)
-
-
-def _plus_minus(mean: float, error: float, digits: int = 3) -> str:
-    # Unbreakable blanks: a number stays in one line.
-    return f"{mean:.{digits}f}\u00a0±\u00a0{error:.{digits}f}".replace("-", "−")
-
-
-def _power(value: float) -> str:
-    """A small number with one digit: 3·10⁻⁵.
-
-    >>> _power(0.000034)
-    '3·10⁻⁵'
-    """
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}·10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    marks = ["---" if k < left else "--:" for k in range(len(head))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
 
 
 def _seeds(runs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], set[int]]:
@@ -98,7 +61,7 @@ def excess_table(results: Results) -> str:
     rows = []
     for family in results["families"]:
         cells = [
-            _mean_and_error(
+            mean_and_error(
                 [
                     r["excess"]
                     for r in results["runs"]
@@ -108,7 +71,7 @@ def excess_table(results: Results) -> str:
             for t in targets
         ]
         rows.append([family, *cells])
-    return _table(["excess in nats", *(_TARGETS[t] for t in targets)], rows)
+    return table(["excess in nats", *(_TARGETS[t] for t in targets)], rows)
 
 
 def exactness_table(results: Results) -> str:
@@ -117,7 +80,7 @@ def exactness_table(results: Results) -> str:
         [family, about["log-determinant"], "none" if about["inverse"] == "formula" else about["inverse"]]
         for family, about in results["families"].items()
     ]
-    return _table(["family", "log-determinant", "direction without a formula"], rows, left=3)
+    return table(["family", "log-determinant", "direction without a formula"], rows, left=3)
 
 
 def costs_table(results: Results) -> str:
@@ -131,14 +94,14 @@ def costs_table(results: Results) -> str:
                 family,
                 f"{runs[0]['parameters']:,}",
                 f"{about['steps']:,}",
-                _mean_and_error([r["training seconds"] for r in runs if "training seconds" in r], 1),
-                _mean_and_error([r["sampling seconds"] for r in runs if "sampling seconds" in r]),
-                _power(worst),
+                mean_and_error([r["training seconds"] for r in runs if "training seconds" in r], 1),
+                mean_and_error([r["sampling seconds"] for r in runs if "sampling seconds" in r]),
+                power(worst),
             ]
         )
     points = f"{results['points']:,} samples, s"
     head = ["family", "parameters", "steps", "training, s", points, "worst inverse error"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def digits_about(results: Results) -> str:
@@ -161,23 +124,17 @@ def digits_table(results: Results) -> str:
     """Test bits per dimension, mean ± standard error over splits, best first."""
     rows = []
     for row in _by_early(results):
-        cells = (_plus_minus(row[k], row[f"{k}, s.e."]) for k in ("early", "last", "early minus histogram"))
+        cells = (plus_minus(row[k], row[f"{k}, s.e."]) for k in ("early", "last", "early minus histogram"))
         parameters = f"{row['parameters']:,.0f}" if "parameters" in row else "–"
         rows.append([row["model"], *cells, parameters])
     head = ["model", "best step", "last step", "best step minus histogram", "parameters"]
-    return _table(head, rows)
-
-
-def _svg(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+    return table(head, rows)
 
 
 def excess_figure(results: Results) -> bytes:
     """One line a family, one mark a run: excess on a logarithmic axis, as SVG."""
     names, targets = list(results["families"]), _targets(results)
-    with mpl.rc_context(_SVG):
+    with drawing("families"):
         figure = Figure(figsize=(8.6, 4.8), layout="constrained")
         ax = figure.subplots()
         for k, (target, marker) in enumerate(zip(targets, "os^D", strict=True)):
@@ -202,13 +159,13 @@ def excess_figure(results: Results) -> bytes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", alpha=0.3)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def digits_figure(results: Results) -> bytes:
     """Test bits per dimension of each model with two standard errors over splits, as SVG."""
     rows = _by_early(results)
-    with mpl.rc_context(_SVG):
+    with drawing("families"):
         figure = Figure(figsize=(8.6, 0.34 * len(rows) + 1.2), layout="constrained")
         ax = figure.subplots()
         flows = [k for k, row in enumerate(rows) if "parameters" in row]
@@ -236,4 +193,4 @@ def digits_figure(results: Results) -> bytes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", alpha=0.3)
         ax.legend(frameon=False)
-        return _svg(figure)
+        return svg(figure)

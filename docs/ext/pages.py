@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from coursekit.course import Course
 from coursekit.course_map import timetable
-from docs.ext import concept_map, families, references
+from coursekit.markers import has_parts, with_parts
+from docs.ext import concept_map, families, grading_page, measured, references
 from docs.ext.heads import heads
 from flowlib import load_results
 
-__all__ = ["generated", "with_parts"]
+__all__ = ["COMMAND", "generated"]
 
-_PART = re.compile(r"(<!-- (?P<name>[\w ]+): written by python -m docs\.ext -->\n).*?(<!-- end -->)", re.S)
-
-
-def with_parts(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
-    """`text` with what stands between each pair of markers written anew.
-
-    >>> with_parts("<!-- sum: written by python -m docs.ext -->\\nold\\n<!-- end -->", {"sum": lambda: "1 + 1"})
-    '<!-- sum: written by python -m docs.ext -->\\n\\n1 + 1\\n\\n<!-- end -->'
-
-    Raises:
-        ValueError: for a part that nobody makes.
-    """
-
-    def written(match: re.Match[str]) -> str:
-        if match["name"] not in parts:
-            raise ValueError(f"expected one of {', '.join(sorted(parts))}, got {match['name']!r}")
-        # Empty lines around it: Markdown begins anew behind an HTML comment.
-        return f"{match[1]}\n{parts[match['name']]()}\n\n{match[3]}"
-
-    return _PART.sub(written, text)
+COMMAND = "python -m docs.ext"
 
 
 def _text(course: Course, name: str) -> str:
@@ -46,8 +27,8 @@ def _modules(root: Path) -> dict[str, str]:
 
 
 def generated(course: Course) -> dict[Path, bytes]:
-    """Path → content of every file in docs/ that is made, wholly or in part."""
-    docs = course.root / "docs"
+    """Path → content of README.md and of every file in docs/ that is made, wholly or in part."""
+    docs, results = course.root / "docs", course.root / "benchmarks" / "results"
     found = heads(course)
     flows, digits = load_results("families"), load_results("digits_flows")
     parts: dict[str, Callable[[], str]] = {
@@ -62,13 +43,17 @@ def generated(course: Course) -> dict[Path, bytes]:
         "exactness": lambda: families.exactness_table(flows),
         "digits about": lambda: families.digits_about(digits),
         "digits": lambda: families.digits_table(digits),
+        **grading_page.parts(results),
+        **measured.parts(results),
     }
     made = {}
-    for path in sorted(docs.glob("*.md")):
+    for path in (course.root / "README.md", *sorted(docs.glob("*.md"))):
         before = path.read_text(encoding="utf-8")
-        if _PART.search(before):
-            made[path] = with_parts(before, parts).encode()
+        if has_parts(before, COMMAND):
+            where = path.relative_to(course.root).as_posix()
+            made[path] = with_parts(before, parts, COMMAND, where).encode()
     made[docs / "images" / "concept_map.svg"] = concept_map.concept_svg(found).encode()
+    made |= {docs / "images" / name: picture for name, picture in measured.figures(results).items()}
     made[docs / "images" / "families.svg"] = families.excess_figure(flows)
     made[docs / "images" / "digits.svg"] = families.digits_figure(digits)
     return made
