@@ -20,6 +20,7 @@ from benchmarks.layers.timing import (
     ratios,
 )
 from benchmarks.peers import LIBRARIES, Shape, build
+from benchmarks.record import load, path_of
 
 COUPLING = Shape("affine coupling", D=6, layers=4, hidden=(8, 8))
 BY_HAND = next(task for task in TASKS if task.by_hand)
@@ -301,3 +302,16 @@ def test_a_word_of_no_task_is_refused(capsys):
     with pytest.raises(SystemExit):
         command.main(["--smoke", "--tasks", "planar"])
     assert "--tasks: expected a word of affine coupling" in capsys.readouterr().err
+
+
+def test_lesson_3_says_what_was_measured():
+    """1.7 to 2 times for two networks, 1.3 times for a mask at D = 64."""
+    tasks = load(path_of("layers"))["summary"]["tasks"]
+
+    def ratio(D: int, who: str, beside: str) -> float:
+        rows = tasks[f"affine coupling, D = {D}: training"]
+        return rows[f"flowlib, {who}"]["ratio"] / rows[f"flowlib, {beside}"]["ratio"]
+
+    assert 1.55 < ratio(2, "masked, two nets", "masked, one net") < 2.2
+    assert 1.55 < ratio(64, "masked, two nets", "masked, one net") < 2.2
+    assert 1.2 < ratio(64, "masked, one net", "index split") < 1.4

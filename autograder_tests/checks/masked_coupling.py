@@ -57,15 +57,22 @@ def _setting(case: Case) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def _flow_layers(case: Case, D: int, count: int) -> list[Make]:
-    """Layers of flowlib's that do not commute: their order can be seen."""
+    """Layers of flowlib's that do not commute: their order can be seen.
+
+    Gentle ones: what several steep ones make of a point changes within less than a step of the central differences.
+    """
     made: list[Make] = []
+
+    def net() -> Make:
+        return Make("mlp", (D, D, case.integer(), 0.6))
+
     mask = case.mask(D)
     for k in range(count):
         if k % 3 == 2:
             order = np.roll(np.arange(D), 1).tolist()
             made.append(Make("reference", ("Permutation", order)))
         else:
-            made.append(Make("reference", ("MaskedCouplingLayer", _net(case, D), _net(case, D), mask)))
+            made.append(Make("reference", ("MaskedCouplingLayer", net(), net(), mask)))
             mask = 1 - mask
     return made
 
