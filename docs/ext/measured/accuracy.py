@@ -32,6 +32,8 @@ STYLES = (
     ("green", (0, (5, 1))),
     ("black", (0, (1, 3))),
     ("wine", (0, (3, 1, 1, 1))),
+    ("blue", (0, (2, 2))),
+    ("orange", (0, (7, 2))),
 )
 
 Row = Mapping[str, Any]
@@ -142,20 +144,26 @@ def _mean(rows: list[Row], library: str, recipe: str, column: str) -> float | No
 
 
 def accuracy_headline(results: Results) -> str:
-    """The line of README.md: two moons, ours with its recipe beside every library as it comes."""
+    """The line of README.md: two moons, ours with its recipe beside every library, as it comes and with the same recipe."""
     rows = _tasks(results)["two moons"]
-    plain = [
-        mean
-        for row in rows
-        if row["recipe"] == "plain"
-        and row["library"] != OURS
-        and (mean := row.get("last", {}).get("mean")) is not None
+    said = [
+        f"{_range(rows, recipe)} {how}"
+        for recipe, how in (("plain", "with plain Adam"), ("ours", "with this recipe"))
+        if _range(rows, recipe)
     ]
-    spread = (
-        f"; other libraries with plain Adam {fixed(min(plain), 3)} to {fixed(max(plain), 3)}" if plain else ""
-    )
+    others = f"; other libraries {' and '.join(said)}" if said else ""
     ours = _mean(rows, OURS, "ours", "last")
-    return f"Accuracy: two moons, {fixed(ours, 3)} nats above the exact density after 2000 steps{spread}."
+    return f"Accuracy: two moons, {fixed(ours, 3)} nats above the exact density after 2000 steps{others}."
+
+
+def _range(rows: list[Row], recipe: str) -> str:
+    """Smallest to largest mean of the other libraries, and how many of them diverged."""
+    found = [row for row in rows if row["recipe"] == recipe and row["library"] != OURS and "last" in row]
+    means = [row["last"]["mean"] for row in found if row["last"]["mean"] is not None]
+    if not means:
+        return ""
+    lost = len(found) - len(means)
+    return f"{fixed(min(means), 3)} to {fixed(max(means), 3)}{f' ({lost} diverged)' if lost else ''}"
 
 
 def _draw_models(ax: Axes, rows: list[Row], column: str) -> None:
@@ -164,7 +172,8 @@ def _draw_models(ax: Axes, rows: list[Row], column: str) -> None:
     low, high = min(libraries), max(libraries)
     # What is farther away would press everything else into a corner; the table has it.
     margin = 1.2 * (high - low) + 0.1 * abs(high)
-    for row, (color, style) in zip((row for row in rows if not _is_library(row)), STYLES, strict=False):
+    models = [row for row in rows if not _is_library(row)]
+    for row, (color, style) in zip(models, STYLES[: len(models)], strict=True):
         if low - margin <= row[column]["mean"] <= high + margin:
             ax.axvline(row[column]["mean"], color=PALETTE[color], ls=style, lw=1.3, label=row["recipe"])
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from benchmarks.peers import LIBRARIES
 from docs.ext.measured.common import Goal, Results, about, notes_list
 from docs.ext.tables import drawing, fixed, power, svg, table
 from flowlib.plotting import PALETTE
@@ -118,10 +119,17 @@ def layers_notes(results: Results) -> str:
 
 
 def layers_goals(results: Results) -> list[Goal]:
-    """The goals for flowlib's couplings; and for each task, that no library is faster: else what that one does differently."""
+    """The goals for flowlib's couplings; and for each task, that no library is faster: else why one is."""
     tasks = results["summary"]["tasks"]
+    reasons = {(peer["task"], peer["library"]): peer["reason"] for peer in results["summary"]["faster peers"]}
     found = [
-        Goal(f"{goal['task']}, {goal['who']}", goal["limit"], goal["ratio"], unit="times the reference")
+        Goal(
+            f"{goal['task']}, {goal['who']}",
+            goal["limit"],
+            goal["ratio"],
+            unit="times the reference",
+            why=f"The same map without flowlib, written by hand: {fixed(goal['by hand'], 2)}",
+        )
         for goal in results["summary"]["goals"]
     ]
     for run in results["runs"]:
@@ -132,9 +140,8 @@ def layers_goals(results: Results) -> list[Goal]:
             fastest = min(peers, key=lambda name: rows[name]["ratio"])
             what = f"{run['task']}, {ours} beside the fastest other library, {fastest}"
             share = rows[ours]["ratio"] / rows[fastest]["ratio"]
-            note = run["candidates"][fastest].get("note")
-            why = f"What {fastest} does differently: {note}" if note else ""
-            found.append(Goal(what, 1.0, share, unit="times its time", why=why))
+            why = reasons.get((run["task"], fastest), "")
+            found.append(Goal(what, 1.0, share, unit="times its time", why=f"{why[:1].upper()}{why[1:]}"))
     return found
 
 
@@ -147,7 +154,7 @@ def layers_headline(results: Results) -> str:
         if name != run["reference"]
     }
     ours = next(name for name in rows if name.startswith(OURS))
-    others = sorted((row["ratio"], name) for name, row in rows.items() if not name.startswith(OURS))
+    others = sorted((row["ratio"], name) for name, row in rows.items() if name in LIBRARIES)
     said = ", ".join(f"{name} {fixed(ratio, 2)}" for ratio, name in others)
     return (
         f"Speed: {run['task'].replace(':', ',')}: {fixed(rows[ours]['ratio'], 2)} times the time of a step written by hand "
@@ -162,6 +169,8 @@ def _draw(ax: Axes, run: Row, rows: Mapping[str, Row], names: Sequence[str]) -> 
         y, ratio = names.index(name), row["ratio"]
         color = PALETTE["blue" if name.startswith(OURS) else "vermilion"]
         marker = "o" if name.startswith(OURS) else "s"
+        if name not in LIBRARIES and not name.startswith(OURS):
+            color = PALETTE["black"]
         if name == run["reference"]:
             color, marker = PALETTE["black"], "D"
         if ratio > FAR:
