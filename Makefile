@@ -97,7 +97,7 @@ attacks: setup  ## Every attack on grading, and what came of it
 grade: setup  ## Plain nbgrader against coursekit on a class of 60, measured (half an hour)
 	MPLBACKEND=agg $(BIN)/python -m benchmarks.grading
 
-bench: peers  ## The course measured against the field, and the page of it (90 minutes; PART=layers: one part; FRESH=1: anew)
+bench: peers  ## The course measured against the field, and the page of it (45 minutes; PART=layers: one part; FRESH=1: anew)
 	$(BIN)/python -m benchmarks $(PART) $(if $(FRESH),--fresh)
 	$(BIN)/python -m docs.ext
 
