@@ -26,15 +26,6 @@ COUPLING = Shape("affine coupling", D=6, layers=4, hidden=(8, 8))
 BY_HAND = next(task for task in TASKS if task.by_hand)
 
 
-@pytest.fixture
-def float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
-
-
 # --- The flow by hand ---
 
 

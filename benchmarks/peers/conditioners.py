@@ -17,7 +17,9 @@ __all__ = [
     "identity_slope",
     "network",
     "one_width",
+    "permuted",
     "spline_conditioner",
+    "spline_options",
     "start_made",
 ]
 
@@ -58,6 +60,20 @@ def spline_conditioner(shape: Shape) -> Callable[[int, int], Conditioner]:
         return net
 
     return make
+
+
+def spline_options(shape: Shape) -> dict:
+    """What nflows' and normflows' spline couplings are told besides their masks and networks."""
+    return {"num_bins": shape.bins, "tails": "linear", "tail_bound": SPLINE_BOUND}
+
+
+def permuted(
+    shape: Shape, layers: list[nn.Module], permutation: Callable[[int], nn.Module]
+) -> list[nn.Module]:
+    """The layers, with a random permutation between each two of them where that is asked for."""
+    if not shape.permute:
+        return layers
+    return [layers[0], *(m for layer in layers[1:] for m in (permutation(shape.D), layer))]
 
 
 def alternating(D: int, k: int) -> Tensor:

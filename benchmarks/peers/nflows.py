@@ -14,12 +14,13 @@ from torch import Tensor
 
 from benchmarks.peers import PeerFlow, Shape
 from benchmarks.peers.conditioners import (
-    SPLINE_BOUND,
     Conditioner,
     alternating,
     identity_slope,
     one_width,
+    permuted,
     spline_conditioner,
+    spline_options,
     start_made,
 )
 
@@ -48,21 +49,13 @@ class NflowsFlow(PeerFlow):
         return self.flow._transform.inverse(u)
 
 
-def _permuted(shape: Shape, layers: list[Transform]) -> list[Transform]:
-    """Random permutations between the layers, where they are asked for."""
-    if not shape.permute:
-        return layers
-    between = [m for layer in layers[1:] for m in (RandomPermutation(shape.D), layer)]
-    return [layers[0], *between]
-
-
 def _affine_coupling(shape: Shape) -> NflowsFlow:
     layers = [
         AffineCouplingTransform(alternating(shape.D, k), lambda *sizes: Conditioner(shape, *sizes))
         for k in range(shape.layers)
     ]
     start = [ActNorm(shape.D)] if shape.rescale else []
-    return NflowsFlow(shape, [*start, *_permuted(shape, layers)])
+    return NflowsFlow(shape, [*start, *permuted(shape, layers, RandomPermutation)])
 
 
 def _spline_coupling(shape: Shape) -> NflowsFlow:
@@ -70,13 +63,11 @@ def _spline_coupling(shape: Shape) -> NflowsFlow:
         PiecewiseRationalQuadraticCouplingTransform(
             alternating(shape.D, k),
             spline_conditioner(shape),
-            num_bins=shape.bins,
-            tails="linear",
-            tail_bound=SPLINE_BOUND,
+            **spline_options(shape),
         )
         for k in range(shape.layers)
     ]
-    return NflowsFlow(shape, _permuted(shape, layers))
+    return NflowsFlow(shape, permuted(shape, layers, RandomPermutation))
 
 
 def _maf(shape: Shape) -> NflowsFlow:

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 from benchmarks.peers import PeerFlow, Shape
 from benchmarks.peers.conditioners import (
-    SPLINE_BOUND,
     alternating,
     network,
     one_width,
+    permuted,
     spline_conditioner,
+    spline_options,
     start_made,
 )
 
@@ -65,21 +66,13 @@ class ResidualFlow(NormflowsFlow):
         return super().train(mode)
 
 
-def _permuted(shape: Shape, layers: list[nn.Module]) -> list[nn.Module]:
-    """Random permutations between the layers, where they are asked for."""
-    if not shape.permute:
-        return layers
-    between = [m for layer in layers[1:] for m in (nf.flows.Permute(shape.D), layer)]
-    return [layers[0], *between]
-
-
 def _affine_coupling(shape: Shape) -> NormflowsFlow:
     larger, smaller = (shape.D + 1) // 2, shape.D // 2  # its halves are those of torch.chunk
     layers = []
     for k in range(shape.layers):
         kept, moved, mode = (smaller, larger, "channel_inv") if k % 2 else (larger, smaller, "channel")
         layers.append(nf.flows.AffineCouplingBlock(network(shape, kept, 2 * moved), split_mode=mode))
-    return NormflowsFlow(shape, _permuted(shape, layers))
+    return NormflowsFlow(shape, permuted(shape, layers, nf.flows.Permute))
 
 
 def _spline_coupling(shape: Shape) -> NormflowsFlow:
@@ -88,14 +81,12 @@ def _spline_coupling(shape: Shape) -> NormflowsFlow:
             PiecewiseRationalQuadraticCoupling(
                 alternating(shape.D, k),
                 spline_conditioner(shape),
-                num_bins=shape.bins,
-                tails="linear",
-                tail_bound=SPLINE_BOUND,
+                **spline_options(shape),
             )
         )
         for k in range(shape.layers)
     ]
-    return NormflowsFlow(shape, _permuted(shape, layers))
+    return NormflowsFlow(shape, permuted(shape, layers, nf.flows.Permute))
 
 
 class _Flipped(nf.flows.Flow):

@@ -10,13 +10,8 @@ from flowlib import StandardNormal, mlp
 
 
 @pytest.fixture(autouse=True)
-def float64_and_a_seed():
-    """Double precision: what differs then differs in its formula, not by rounding."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+def always_float64(float64):
+    """All comparisons: what differs in double precision differs in its formula, not by rounding."""
 
 
 def net(inputs: int, outputs: int) -> nn.Module:
