@@ -8,7 +8,11 @@ export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-TORCH := $(shell grep '^torch==' constraints.txt)
+# What is the course's own. A clone also holds classes, student editions and whatever else its user keeps there.
+CODE := autograder_tests benchmarks coursekit docs flowlib solutions tests nbgrader_config.py
+TEXT := course Makefile postBuild $(wildcard *.md *.toml *.txt *.yml)
+
+# Linux gets PyTorch from here: its default wheel brings several GB of CUDA.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
 SITE ?= build/site
@@ -19,29 +23,19 @@ MATHJAX := 4.1.3
 help:  ## This list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
-setup: $(VENV)/.ready  ## The virtual environment
-
-# On Linux the default wheel of PyTorch brings several GB of CUDA. Its CPU index is asked once, briefly: an index that
-# cannot be reached would cost minutes of retries. torch alone comes from there.
-$(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	@if [ "$$(uname -s)" = Linux ] && \
-	    $(BIN)/python -c "import urllib.request as r; r.urlopen('$(TORCH_CPU)/torch/', timeout=5)" 2>/dev/null; \
-	then echo "torch from its CPU index"; $(BIN)/pip install --quiet --index-url $(TORCH_CPU) $(TORCH); \
-	else echo "torch from the default index"; $(BIN)/pip install --quiet $(TORCH); fi
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+setup:  ## The virtual environment
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no $(PYTHON): install Python 3.11 or newer, or name one, as in  make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) coursekit/set_up.py $(VENV) --extra dev --constraint constraints.txt --torch-index $(TORCH_CPU)
 
 demo: setup  ## Build the release, make a small class, grade it, show scores, feedback and gradebook
 	$(BIN)/coursekit build
 	rm -rf $(CLASS)
-	$(BIN)/coursekit new-class $(CLASS)
-	$(BIN)/coursekit grade --all --course $(CLASS) --cell-seconds 15
+	$(BIN)/coursekit demo $(CLASS)
 
 test: setup  ## All tests: style, generated files, unit tests, doctests, catalogue, releases, alternatives
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/codespell
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/codespell $(CODE) $(TEXT)
 	$(BIN)/coursekit build --check
 	MPLBACKEND=agg $(BIN)/python -m pytest -n auto -m "not slow"
 
@@ -55,7 +49,7 @@ test-peers: peers  ## flowlib against other libraries of flows, with the same we
 	$(BIN)/python -m pytest tests/peers
 
 lab: setup  ## JupyterLab with the student notebooks
-	cd course && ../$(BIN)/jupyter lab
+	cd course && ../$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 e2e: setup  ## The student's and the instructor's path and the web site in a real browser; screenshots in artefacts/
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,e2e]'
@@ -105,8 +99,8 @@ bench-smoke: peers  ## The same in two minutes, to see that it works; results in
 	$(BIN)/python -m benchmarks $(PART) --smoke --fresh
 
 format: setup  ## Format the code
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(CLASS) build .ruff_cache

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from coursekit.console import here, one_line_errors, out, shown
 from coursekit.course import Course
 from coursekit.errors import CourseError
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "grade_command"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -134,7 +134,7 @@ def grade_command(
                 )
             found.append({"assignment": name, "submissions": [g.to_json() for g in graded]})
             if not as_json:
-                _print_grades(name, graded)
+                _print_grades(name, graded, crew.isolations)
     if as_json:
         # A folder's name may have bytes that are no text: JSON's escapes for them are Python's.
         text = json.dumps(found, indent=1, ensure_ascii=False)
@@ -180,7 +180,7 @@ def _progress(name: str, *, quiet: bool) -> Iterator[Callable[[Any, int, int], N
         yield show
 
 
-def _print_grades(name: str, graded: list[Any]) -> None:
+def _print_grades(name: str, graded: list[Any], isolations: Mapping[str, str]) -> None:
     table = Table(title=name, title_justify="left", box=None)
     for column in ("student", "points", "status", "remarks"):
         table.add_column(column, justify="right" if column == "points" else "left", overflow="fold")
@@ -194,7 +194,7 @@ def _print_grades(name: str, graded: list[Any]) -> None:
     out.print(table)
     kinds = sorted({row.result.isolation for row in graded if row.result and row.result.isolation})
     if kinds:
-        out.print(f"isolation: {', '.join(kinds)}")
+        out.print(f"isolation: {'; '.join(isolations.get(kind, kind) for kind in kinds)}", markup=False)
 
 
 def report_command(

@@ -24,7 +24,7 @@ from coursekit.grading import Result
 from coursekit.spreadsheet import csv_text
 from coursekit.submission import MAX_BYTES
 
-__all__ = ["ClassFolder", "HandedIn", "database_of", "gradebook_file"]
+__all__ = ["ClassFolder", "HandedIn", "database_of", "gradebook_file", "keep_out_of_git"]
 
 
 def gradebook_file(class_dir: Path) -> Path:
@@ -35,6 +35,16 @@ def gradebook_file(class_dir: Path) -> Path:
 def database_of(class_dir: Path, db: str | None) -> str:
     """Address of a class's gradebook: `db`, or the file in its folder."""
     return db or f"sqlite:///{gradebook_file(class_dir)}"
+
+
+def keep_out_of_git(class_dir: Path, course_root: Path) -> None:
+    """Make git, and what follows it, pass over a class in the course's own repository: students' work is nobody else's.
+
+    A class outside of it may be kept in a repository of its own; in the course's root `.gitignore` names the folders.
+    """
+    class_dir, course_root = class_dir.resolve(), course_root.resolve()
+    if class_dir != course_root and class_dir.is_relative_to(course_root):
+        atomic_write(class_dir / ".gitignore", b"*\n")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from coursekit.archive import Entry, RefusedError, open_archive
+from coursekit.class_folder import keep_out_of_git
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.layouts import LAYOUTS, Handed, guess_layout, plain_folder_name, reader_of
@@ -108,6 +109,8 @@ def collect(
                 notes.append(found)
             else:
                 by_student.setdefault(found.student, []).append(found)
+        if by_student:
+            keep_out_of_git(class_dir, course.root)
         for student, candidates in sorted(by_student.items()):
             place = _Place(class_dir, student, name)
             # The time of the download, which Canvas and Moodle stamp, would make everybody late.

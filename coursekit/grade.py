@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coursekit.class_folder import ClassFolder, database_of
+from coursekit.class_folder import ClassFolder, database_of, keep_out_of_git
 from coursekit.cluster import Cluster
 from coursekit.course import Course
 from coursekit.errors import CourseError
@@ -119,7 +119,7 @@ class Graded:
 class Crew:
     """The processes of a run, started when they are first needed and used for all of its assignments.
 
-    A context manager that leaves no process behind.
+    A context manager that leaves no process behind. `isolations` has, by name, what isolates on this machine, in words.
 
     Raises:
         CourseError: when the first submission comes and nothing isolates here, or no cluster is found.
@@ -127,6 +127,7 @@ class Crew:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.isolations: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
         self._pool: Pool | None = None
         self._pages: Processes | None = None
@@ -155,6 +156,7 @@ class Crew:
             return Cluster(options.isolation, options.scheduler)
         # Whether anything isolates is said before the first worker starts, and by one of them only.
         launcher = best(options.isolation, Setup(bundle.preload, bundle.checks))
+        self.isolations[launcher.name] = launcher.describe()
         launcher.close()
         return Local(launcher.name, options.workers, bundle) if options.workers else Here(launcher.name)
 
@@ -195,6 +197,7 @@ def grade_assignment(
     batch = None
     try:
         folder.check_writable()
+        keep_out_of_git(class_dir, course.root)
         bundle = bundle_of(course, class_dir, name, options.limits, whole=options.whole)
         prepare_for_nbgrader(course, class_dir, name)
         with GradebookWriter(database_of(class_dir, options.db), course.course_id) as writer:

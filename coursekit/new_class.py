@@ -25,7 +25,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from coursekit.build import release_of
-from coursekit.class_folder import gradebook_file
+from coursekit.class_folder import gradebook_file, keep_out_of_git
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.regions import without_markers
@@ -87,6 +87,7 @@ def new_class(
     for number, kind in enumerate(_KINDS):
         made.append(_KINDS[kind](papers[number % len(papers)], ids.pop()))
     made += [p.wrong(ids.pop(), m) for p, m in _wrong_ones(papers, size - len(made), course)]
+    keep_out_of_git(class_dir, course.root)
     for paper in papers:
         keep_release(course, class_dir, paper.name)
         prepare_for_nbgrader(course, class_dir, paper.name)

@@ -28,6 +28,10 @@ class Bare:
         """Why it cannot be used here, or None."""
         return None if os.name == "posix" else "children need a POSIX system; on Windows use WSL"
 
+    def describe(self) -> str:
+        """Its name."""
+        return self.name
+
     def start(self, limits: Limits | None = None, env: Mapping[str, str] | None = None) -> Child:
         """A child that is ready for its first cell.
 

@@ -6,29 +6,30 @@ As root the child becomes `nobody`; as an ordinary user it stays that user in a 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from coursekit.isolate import seccomp
+from coursekit.isolate.bwrap import Program, programs, refusal
 from coursekit.isolate.confine import NOBODY
-from coursekit.isolate.handle import Child
+from coursekit.isolate.handle import Child, StartError
 from coursekit.isolate.limits import Limits
 from coursekit.isolate.popen import CHILD, clean_environment, start_program
 from coursekit.isolate.setup import Places, Setup
 
-__all__ = ["Bubblewrap", "bwrap_command", "child_start", "why_not"]
+__all__ = ["Bubblewrap", "bwrap_command", "child_start", "find"]
 
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
 # No passwd: it names the people of this machine.
 _ETC = ("ld.so.cache", "fonts", "alternatives", "localtime")
+_NOTHING, _NO_PLACES = ("/usr/bin/true",), Places((), ())
 # What root's child needs to give its rights up; a fork server also makes namespaces.
 _TO_CONFINE = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
 def bwrap_command(
+    program: Program,
     places: Places,
     *,
     tmp_bytes: int,
@@ -40,6 +41,7 @@ def bwrap_command(
     """The bubblewrap command up to the program that is to run in it.
 
     Args:
+        program: the bubblewrap to take.
         places: what of Python and the course is shown, read-only.
         tmp_bytes: size of /tmp and of /dev/shm.
         root: whether root starts it; else a user namespace is made.
@@ -48,7 +50,14 @@ def bwrap_command(
         die_with_parent: kill it when the *thread* that started it ends.
     """
     # Singly: --unshare-all would add a user namespace for root, too, with one user in it.
-    b = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    b = [
+        program.path,
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+    ]
     # The child brings its own init: bubblewrap's would be the student's to rewrite, and is without limits and filter.
     b += ["--as-pid-1", "--new-session", "--hostname", "grader", "--cap-drop", "ALL"]
     b += ["--die-with-parent"] if die_with_parent else []
@@ -110,7 +119,11 @@ class Bubblewrap:
 
     def available(self) -> str | None:
         """Why it cannot be used here, or None."""
-        return why_not()
+        return find(_NOTHING)[1] or None
+
+    def describe(self) -> str:
+        """Its name, and which bubblewrap it takes."""
+        return f"{self.name}, by {find(_NOTHING)[0]}"
 
     def start(self, limits: Limits | None = None, env: Mapping[str, str] | None = None) -> Child:
         """A child that is ready for its first cell.
@@ -120,7 +133,11 @@ class Bubblewrap:
         """
         limits = limits or Limits()
         places = self.setup.places()
+        program, problem = find(_NOTHING)
+        if program is None:
+            raise StartError(problem)
         command = bwrap_command(
+            program,
             places,
             tmp_bytes=limits.tmp_bytes,
             root=os.geteuid() == 0,
@@ -137,22 +154,32 @@ class Bubblewrap:
         """Nothing is kept."""
 
 
-def why_not() -> str | None:
-    """Why bubblewrap cannot isolate here, found by trying; None when it can."""
+def find(
+    trial: Sequence[str], places: Places = _NO_PLACES, capabilities: Sequence[str] = ()
+) -> tuple[Program | None, str]:
+    """The first bubblewrap in which the command `trial` succeeds, and ""; or None and why there is none.
+
+    `places` and `capabilities` are what the trial needs, as for `bwrap_command`.
+    """
     if sys.platform != "linux":
-        return "bubblewrap needs Linux"
+        return None, "bubblewrap needs Linux"
     if not seccomp.supported():
-        return f"no seccomp filter for {os.uname().machine}"
-    if shutil.which("bwrap") is None:
-        return "bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap)"
-    root = os.geteuid() == 0
-    command = bwrap_command(
-        Places((), ()), tmp_bytes=1 << 20, root=root, env={}, capabilities=("CAP_SYS_ADMIN",) if root else ()
-    )
-    try:
-        tried = subprocess.run(
-            [*command, "/usr/bin/true"], capture_output=True, text=True, timeout=20, check=False
+        return None, f"no seccomp filter for {os.uname().machine}"
+    reasons = []
+    for program in programs():
+        root = os.geteuid() == 0
+        command = bwrap_command(
+            program,
+            places,
+            tmp_bytes=1 << 20,
+            root=root,
+            env=clean_environment(places.search_path),
+            capabilities=capabilities if root else (),
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"bubblewrap does not start: {error}"
-    return None if tried.returncode == 0 else f"bubblewrap does not work here: {tried.stderr.strip()[:300]}"
+        reason = refusal((*command, *trial))
+        if reason is None:
+            return program, ""
+        reasons.append(f"{program} {reason}")
+    return None, "; ".join(reasons) or (
+        "there is no bubblewrap (`make setup` installs it; or, on Debian and Ubuntu: apt install bubblewrap)"
+    )

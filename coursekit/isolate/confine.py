@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import stat
 import struct
 from pathlib import Path
 
@@ -21,7 +23,7 @@ NOBODY = 65534
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 24, 38, 47
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000
 _NEWPID, _NEWNET = 0x20000000, 0x40000000
-_NOSUID, _NODEV, _NOEXEC, _REC, _PRIVATE = 2, 4, 8, 16384, 1 << 18
+_NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 
 
 def confine(limits: Limits, *, uid: int | None, count_processes: bool) -> None:
@@ -89,18 +91,44 @@ def enter_namespaces() -> None:
 def mount_private(tmp_bytes: int) -> None:
     """Own /tmp, /dev/shm, /dev/pts and /proc, seen by this mount namespace only.
 
+    What is mounted below /tmp, as a course that lies there is, is there again in the new one, with the rights it had.
+
     Raises:
         OSError: a mount is refused.
     """
     _mount("none", "/", None, _REC | _PRIVATE)
+    below = [(path, os.open(path, os.O_PATH)) for path in _mounted_below("/tmp/")]
     for where in ("/tmp", "/dev/shm"):
         _mount("tmpfs", where, "tmpfs", _NOSUID | _NODEV, f"mode=1777,size={tmp_bytes}")
+    mask = os.umask(0o022)  # the instructor's may keep others out of the folders on the way
+    for path, descriptor in below:
+        _stand_in(path, descriptor)
+        _mount(f"/proc/self/fd/{descriptor}", path, None, _BIND)
+        os.close(descriptor)
+    os.umask(mask)
     _mount("devpts", "/dev/pts", "devpts", _NOSUID | _NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
 
 
+def _mounted_below(folder: str) -> list[str]:
+    """Where something is mounted below `folder`, in the order in which it was."""
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    # Spaces, tabs and backslashes in a path stand as \040, \011 and \134.
+    escaped = re.compile(rb"\\([0-7]{3})")
+    paths = (escaped.sub(lambda m: bytes([int(m[1], 8)]), line.split(b" ")[4]) for line in lines)
+    return [path for path in map(os.fsdecode, paths) if path.startswith(folder)]
+
+
+def _stand_in(path: str, descriptor: int) -> None:
+    """An empty folder or file at `path`, whichever it is that is to be mounted there."""
+    is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+    os.makedirs(path if is_folder else os.path.dirname(path), mode=0o755, exist_ok=True)
+    if not is_folder:
+        Path(path).touch()
+
+
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    encoded = [None if s is None else s.encode() for s in (source, target, kind)]
+    encoded = [None if s is None else os.fsencode(s) for s in (source, target, kind)]
     failed = _libc().mount(*encoded, ctypes.c_ulong(flags), None if data is None else data.encode())
     _check(failed, f"mount {target}")
 

@@ -72,6 +72,10 @@ class Docker:
                 return f"docker: {what}"
         return None
 
+    def describe(self) -> str:
+        """Its name."""
+        return self.name
+
     def start(self, limits: Limits | None = None, env: Mapping[str, str] | None = None) -> Child:
         """A child that is ready for its first cell.
 

@@ -14,15 +14,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
-from coursekit.isolate.bubblewrap import bwrap_command, child_start, why_not
+from coursekit.isolate.bubblewrap import bwrap_command, child_start, find
+from coursekit.isolate.bwrap import Program
 from coursekit.isolate.cgroup import make_group
 from coursekit.isolate.handle import Child, StartError
 from coursekit.isolate.limits import Limits
 from coursekit.isolate.popen import clean_environment, counted
 from coursekit.isolate.protocol import Channel, Closed, DeadlineError, ProtocolError
-from coursekit.isolate.setup import Setup
+from coursekit.isolate.setup import Places, Setup
 from coursekit.isolate.watch import anonymous_bytes, tree
 
 __all__ = ["Forked"]
@@ -30,6 +30,14 @@ __all__ = ["Forked"]
 _SERVER_TMP = 64 << 20
 _START_SECONDS = 120.0
 _SCM_CREDENTIALS = 2
+# What the server does for each child; a policy may allow bubblewrap itself to and not what runs in it.
+_NAMESPACES = (
+    sys.executable,
+    "-c",
+    "from coursekit.isolate.confine import enter_namespaces as enter; enter()",
+)
+# The server makes namespaces and mounts; an ordinary user's children have a user namespace for that.
+_CAPABILITIES = ("CAP_SYS_ADMIN",)
 
 
 class Forked:
@@ -48,13 +56,13 @@ class Forked:
 
     def available(self) -> str | None:
         """Why it cannot be used here, or None."""
-        problem = why_not()
-        if problem is None and not hasattr(os, "pidfd_open"):
-            problem = "needs pidfd_open (Linux 5.3)"
-        if problem is None:
-            below = [p for p in self.setup.places().read_only if Path(p).is_relative_to("/tmp")]
-            problem = f"{below[0]} lies under /tmp, of which each child has its own" if below else None
-        return problem
+        if not hasattr(os, "pidfd_open"):
+            return "needs pidfd_open (Linux 5.3)"
+        return _find()[1] or None
+
+    def describe(self) -> str:
+        """Its name, and which bubblewrap it takes."""
+        return f"{self.name}, by {_find()[0]}"
 
     def start(self, limits: Limits | None = None, env: Mapping[str, str] | None = None) -> Child:
         """A child that is ready for its first cell.
@@ -93,17 +101,25 @@ class Forked:
                 self._server = None
 
 
+def _find() -> tuple[Program | None, str]:
+    """The bubblewrap in which a process can make namespaces of its own; or None and why there is none."""
+    return find(_NAMESPACES, Places.of({"coursekit"}), _CAPABILITIES)
+
+
 class _Server:
     """A running fork server."""
 
     def __init__(self, setup: Setup) -> None:
         places, root = setup.places(), os.geteuid() == 0
+        program, problem = _find()
+        if program is None:
+            raise StartError(problem)
         command = bwrap_command(
+            program,
             places,
             tmp_bytes=_SERVER_TMP,
             root=root,
-            # It makes namespaces and mounts; an ordinary user's children have a user namespace for that.
-            capabilities=("CAP_SYS_ADMIN",) if root else (),
+            capabilities=_CAPABILITIES if root else (),
             env=clean_environment(places.search_path),
             # The thread that starts it may end before this process does: it watches its socket instead.
             die_with_parent=False,

@@ -26,6 +26,9 @@ class Launcher(Protocol):
     def available(self) -> str | None:
         """Why it cannot be used on this machine, in words; None when it can."""
 
+    def describe(self) -> str:
+        """Its name, and what isolates where that is not its name alone."""
+
     def start(self, limits: Limits | None = None, env: Mapping[str, str] | None = None) -> Child:
         """A child that is ready for its first cell; `env` is added to its environment.
 

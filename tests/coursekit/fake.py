@@ -54,6 +54,9 @@ class FakeLauncher:
     def __init__(self, checks: str = "tiny_checks") -> None:
         self.checks, self.started = checks, []
 
+    def describe(self):
+        return self.name
+
     def start(self, limits=None, env=None):
         self.started.append(FakeChild(self.checks, dict(env or {})))
         return self.started[-1]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
@@ -614,20 +616,32 @@ def test_a_file_that_is_removed_or_replaced_in_the_middle(url, file):
 
 @contextmanager
 def without_rights(folder: Path) -> Iterator[None]:
-    """Nothing may be written in the folder; root, who may all the same, is nobody meanwhile."""
+    """Nothing may be written in the folder; root, who may all the same, has not the capability for it meanwhile."""
     modes = {path: path.stat().st_mode for path in (folder, *folder.iterdir())}
-    root = os.geteuid() == 0
     try:
         for path in modes:
             path.chmod(0o555 if path.is_dir() else 0o444)
-        if root:
-            os.seteuid(65534)
-        yield
+        with capabilities_of_an_owner() if os.geteuid() == 0 else nullcontext():
+            yield
     finally:
-        if root:
-            os.seteuid(0)
         for path, mode in modes.items():
             path.chmod(mode)
+
+
+@contextmanager
+def capabilities_of_an_owner() -> Iterator[None]:
+    """Without the one that passes over the modes of files. Another user could read neither the course nor its libraries."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, kept = struct.pack("<Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
+    assert libc.capget(header, kept) == 0
+    effective, permitted, inheritable, *rest = struct.unpack("<6I", kept.raw)
+    dac_override = 1 << 1
+    fewer = struct.pack("<6I", effective & ~dac_override, permitted, inheritable, *rest)
+    assert libc.capset(header, fewer) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, kept) == 0
 
 
 def test_a_gradebook_that_may_not_be_written():

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from typer.testing import CliRunner
 
+from coursekit import cli, grade
 from coursekit.cli import app
+from coursekit.collect import collect
 from coursekit.errors import CourseError
 from coursekit.grade import Options, grade_assignment
+from coursekit.isolate import launch
+from coursekit.isolate.bare import Bare
 from coursekit.isolate.limits import Limits
 from coursekit.new_class import new_class
 from coursekit.source import read_source
 
 from .conftest import NAME, hand_in
+from .fake import FakeLauncher
 
 
 def test_grading_finds_what_class_json_says(course, tmp_path):
@@ -39,6 +45,55 @@ def test_grading_finds_what_class_json_says(course, tmp_path):
         assert all(tests[t][0] == 0 for t in student["zero"]), student
         assert not student["some"] or any(tests[t][0] < tests[t][1] for t in student["some"]), student
         assert set(tests) == {*student["full"], *student["zero"], *student["some"]}
+
+
+def test_a_demo_is_graded_wherever_it_is(course, tmp_path, monkeypatch):
+    """Its code is the course's own. Of a class that lies there already nothing runs where nothing isolates."""
+    asked = []
+    monkeypatch.setattr(cli, "grade_command", lambda **options: asked.append(options["isolation"]))
+    folder = tmp_path / "class"
+
+    def run(*command):
+        return CliRunner().invoke(app, [*command], catch_exceptions=False)
+
+    def nothing(isolation="auto", setup=None):
+        if isolation == "auto":
+            raise CourseError("nothing isolates here")
+        return Bare(setup)
+
+    monkeypatch.setattr(launch, "best", lambda setup: FakeLauncher())
+    assert "isolation" not in run("demo", str(folder), "--size", "7").output
+    for module in (launch, grade):
+        monkeypatch.setattr(module, "best", nothing)
+    said = run("demo", str(folder), "--size", "7").output
+    assert asked == ["auto", "none"]
+    assert [line for line in said.splitlines() if "isolat" in line] == [
+        "graded with --isolation none, for this class is made by the course itself: nothing isolates here"
+    ]
+    monkeypatch.undo()
+    monkeypatch.chdir(course.root)
+    monkeypatch.setattr(grade, "best", nothing)
+    refused = run("grade", "--all", "--course", str(folder))
+    assert refused.exit_code == 2
+    assert "nothing isolates here" in refused.stderr
+
+
+def test_git_passes_over_a_class_in_the_course_s_repository(course, tmp_path):
+    subprocess.run(["git", "init", "--quiet"], cwd=course.root, check=True)
+    (course.root / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+
+    def untracked():
+        command = ["git", "status", "--porcelain", "--untracked-files=all"]
+        return subprocess.run(command, cwd=course.root, capture_output=True, text=True, check=True).stdout
+
+    before = untracked()
+    new_class(course, course.root / "made-up", size=7)
+    collect(course, course.root / "a" / "class", NAME, course.root / "made-up" / "submitted")
+    assert (course.root / "a" / "class" / "submitted").is_dir()
+    assert untracked() == before
+    # Elsewhere it may be kept in a repository of its own.
+    new_class(course, tmp_path / "class", size=7)
+    assert not (tmp_path / "class" / ".gitignore").exists()
 
 
 def test_the_same_seed_makes_the_same_class(course, tmp_path):

@@ -19,8 +19,8 @@ while True:
         pass
 """
 
-# {secret}: a file of the instructor's. {source}: one of the course's. {home}: the instructor's. {port}, {abstract}: sockets that
-# listen outside. {victim}: a process outside.
+# {secret}: a file of the instructor's. {source}: one of the course's. {home}: the instructor's; {shown} is the way to what a child
+# is shown of it. {port}, {abstract}: sockets that listen outside. {victim}: a process outside. {bubblewrap}: the program.
 ATTACKS = {
     "network outside": "import socket; socket.create_connection(('192.0.2.1', 80), timeout=2)",
     "name lookup": "import socket; socket.getaddrinfo('example.org', 80)",
@@ -31,7 +31,7 @@ ATTACKS = {
     "kernel crypto": "import socket; socket.socket(38, socket.SOCK_SEQPACKET)",
     "read a secret": "open('{secret}').read()",
     "read the course's sources": "open('{source}').read()",
-    "read the home": "import os; assert set(os.listdir('{home}')) - {{'.pyenv'}}",
+    "read the home": "import os; assert set(os.listdir('{home}')) - {shown}",
     "read the users": "open('/etc/passwd').read()",
     "follow a symlink": "import os; os.symlink('{secret}', '/tmp/link'); open('/tmp/link').read()",
     "write beside a secret": "open('{secret}.new', 'w').write('x')",
@@ -55,7 +55,7 @@ ATTACKS = {
     "device node": "import os, stat; os.mknod('/tmp/disk', stat.S_IFBLK | 0o666, os.makedev(8, 0))",
     "unshare program": "import subprocess; subprocess.run(['unshare', '-Ur', 'true'], check=True)",
     "bubblewrap in bubblewrap": (
-        "import subprocess; subprocess.run(['bwrap', '--ro-bind', '/', '/', 'true'], check=True)"
+        "import subprocess; subprocess.run(['{bubblewrap}', '--ro-bind', '/', '/', 'true'], check=True)"
     ),
     "new namespaces by clone": "call('clone', 0x10000000 | 17, 0, 0, 0, 0)",
 }

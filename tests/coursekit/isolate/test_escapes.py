@@ -6,23 +6,33 @@ import json
 import os
 import platform
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pytest
 
 import coursekit
 from coursekit.isolate import seccomp
+from coursekit.isolate.bwrap import programs
 from coursekit.isolate.launch import Launcher
 from tests.coursekit.isolate.attacks import ATTACKS, SYSCALLS, cells
-from tests.coursekit.isolate.conftest import ISOLATING, QUICK, stdout, usable
+from tests.coursekit.isolate.conftest import ISOLATING, QUICK, SETUP, stdout, usable
 
 ROOT = Path(coursekit.__file__).parents[1]
 NAMES = [*ATTACKS, *(f"syscall {name}" for name in SYSCALLS)]
+
+
+def _shown(home: Path) -> set[str]:
+    """What a child sees in the home when Python or the course lie below it: the first step of the way to each."""
+    places = [Path(p) for p in SETUP.places().read_only]
+    return {p.relative_to(home).parts[0] for p in places if p.is_relative_to(home) and p != home}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +54,9 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
             numbers,
             secret=secret,
             source=ROOT / "pyproject.toml",
-            home=os.path.expanduser("~"),
+            home=Path.home(),
+            shown=_shown(Path.home()),
+            bubblewrap=(*(p.path for p in programs()), "bwrap")[0],
             port=server.getsockname()[1],
             abstract=abstract,
             victim=victim.pid,
@@ -113,7 +125,7 @@ def test_rights_are_gone(isolating: Launcher):
     assert status["Seccomp"] == "2"
 
 
-def test_an_ordinary_user_is_as_safe(tmp_path_factory: pytest.TempPathFactory, attempts: dict[str, str]):
+def test_an_ordinary_user_is_as_safe(attempts: dict[str, str]):
     """The same attacks on children that an ordinary user starts, with the system's Python, which that user can read."""
     python = Path("/usr/bin/python3")
     same = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -122,18 +134,29 @@ def test_an_ordinary_user_is_as_safe(tmp_path_factory: pytest.TempPathFactory, a
     shown = subprocess.run([python, "--version"], capture_output=True, text=True) if python.exists() else None
     if shown is None or f"Python {same}." not in shown.stdout:
         pytest.skip(f"needs the system's own Python {same}")
-    site = next(p for p in sys.path if p.endswith("site-packages"))
-    script = ROOT / "tests" / "coursekit" / "isolate" / "as_user.py"
-    command = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", str(python), str(script)]
-    run = subprocess.run(
-        command,
-        input=json.dumps(attempts),
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{site}", "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd="/",
-    )
+    site = Path(numpy.__file__).parents[1]
+    script = Path("tests", "coursekit", "isolate", "as_user.py")
+    # The course and its libraries may lie in a home that is nobody else's: they are mounted where that user can read them.
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="readable-") as name:
+        readable = Path(name)
+        readable.chmod(0o755)
+        shown = {ROOT: readable / "course", site: readable / "site-packages"}
+        for place in shown.values():
+            place.mkdir()
+        mounts = [f"mount --bind {shlex.quote(str(a))} {shlex.quote(str(b))}" for a, b in shown.items()]
+        user = f"setpriv --reuid=12345 --regid=12345 --clear-groups {python} {script}"
+        run = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", " && ".join([*mounts, f"cd {shown[ROOT]}", f"exec {user}"])],
+            input=json.dumps(attempts),
+            env={
+                "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+                "PYTHONPATH": os.pathsep.join(map(str, shown.values())),
+                "HOME": "/nonexistent",
+            },
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
     assert run.returncode == 0, run.stderr
     answers = json.loads(run.stdout)
     reasons = {k: v for k, v in answers.items() if isinstance(v, str)}

