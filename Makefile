@@ -18,7 +18,7 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 SITE ?= build/site
 MATHJAX := 4.1.3
 
-.PHONY: help setup peers demo test test-slow test-peers lab e2e portability notebooks site mutants attacks grade bench bench-smoke build format clean
+.PHONY: help setup peers demo test test-core test-slow test-peers lab e2e portability notebooks site mutants attacks grade bench bench-smoke build format clean
 
 help:  ## This list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -37,7 +37,10 @@ test: setup  ## All tests: style, generated files, unit tests, doctests, catalog
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/codespell $(CODE) $(TEXT)
 	$(BIN)/coursekit build --check
-	MPLBACKEND=agg $(BIN)/python -m pytest -n auto -m "not slow"
+	MPLBACKEND=agg $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-core: setup  ## What depends on the machine most: building, isolation, grading, the checks
+	MPLBACKEND=agg $(BIN)/python -m pytest -n auto -m "not slow" tests/coursekit tests/autograder_tests coursekit autograder_tests
 
 test-slow: setup  ## Tests that take minutes: kills, clusters, full disks, all attacks, every mistake graded in isolation
 	MPLBACKEND=agg COURSEKIT_KILLS=20 COURSE_TEST_ALL=1 $(BIN)/python -m pytest -n auto -m slow

@@ -92,6 +92,16 @@ def test_torch_is_pinned_exactly_for_students() -> None:
     assert "download.pytorch.org/whl/cpu" in CONDA
 
 
+def test_the_program_that_isolates_is_the_same_wherever_it_is_named() -> None:
+    text = (ROOT / "coursekit" / "isolate" / "bubblewrap.txt").read_text(encoding="utf-8")
+    [line] = [line for line in text.replace("\\\n", "").splitlines() if not line.startswith("#")]
+    hashed = Requirement(line.partition(" --hash")[0].strip())
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", line)) == 2, "of x86-64 and aarch64"
+    named = all_needs()[hashed.name]
+    assert (str(named.specifier), named.marker) == (str(hashed.specifier), hashed.marker)
+    assert hashed.specifier.contains(constraints()[hashed.name])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")
 def test_scripts_can_be_executed() -> None:
     for script in ("postBuild", ".ci/run"):

@@ -96,13 +96,16 @@ def mistakes(assignment: str) -> list[dict]:
     return rounds(found)[:ROUNDS]
 
 
-def rows(make) -> list:
+def rows(make, quick: int = 0) -> list:
+    """What `make` finds for each assignment; of each the first `quick` are run by `make test`, the others take minutes."""
     return [
-        pytest.param(name, entry, id=f"{name}-{k}") for name in topics() for k, entry in enumerate(make(name))
+        pytest.param(name, entry, id=f"{name}-{k}", marks=[pytest.mark.slow] if k >= quick else [])
+        for name in topics()
+        for k, entry in enumerate(make(name))
     ]
 
 
-@pytest.mark.parametrize(("assignment", "answers"), rows(alternatives))
+@pytest.mark.parametrize(("assignment", "answers"), rows(alternatives, quick=1))
 def test_right_solutions_of_any_style_get_full_marks(assignment, answers, bundles, launcher) -> None:
     noisy = {
         name: NOISE + source if number == 0 else source
@@ -115,7 +118,6 @@ def test_right_solutions_of_any_style_get_full_marks(assignment, answers, bundle
     assert not [f for f in result.flags if f.startswith(("verdict", "died", "time"))], result.flags
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("assignment", "entries"), rows(mistakes))
 def test_a_catalogued_mistake_costs_points_and_is_named(assignment, entries, bundles, launcher) -> None:
     result = grade(assignment, {e.exercise: e.source for e in entries.values()}, bundles, launcher)

@@ -15,7 +15,12 @@ from coursekit.execute import Limits, execute
 from tests.course import ASSIGNMENTS, ROOT
 
 COURSE = Course.find(ROOT)
-pytestmark = pytest.mark.parametrize("assignment", ASSIGNMENTS)
+each = pytest.mark.parametrize("assignment", ASSIGNMENTS)
+# To run a notebook takes up to half a minute: all of them are for `make test-slow` (and `make notebooks`).
+each_run = pytest.mark.parametrize(
+    "assignment",
+    [pytest.param(name, marks=[pytest.mark.slow] if k > 2 else []) for k, name in enumerate(ASSIGNMENTS)],
+)
 
 
 def errors(nb: nbformat.NotebookNode) -> list[tuple[str, str, str]]:
@@ -37,6 +42,7 @@ def run(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return done.notebook
 
 
+@each_run
 def test_a_release_fails_by_not_implemented_alone(assignment: str) -> None:
     release = nbformat.read(COURSE.release_notebook(assignment), 4)
     tests = {c.metadata.nbgrader.grade_id for c in release.cells if _is_test(c)}
@@ -45,17 +51,20 @@ def test_a_release_fails_by_not_implemented_alone(assignment: str) -> None:
     assert {name for _, name, _ in found} == {"NotImplementedError"}
 
 
+@each_run
 def test_the_source_runs_without_an_error(assignment: str) -> None:
     source = nbformat.read(COURSE.source_notebook(assignment), 4)
     assert errors(run(source)) == []
 
 
+@each
 def test_building_again_gives_the_same_bytes(assignment: str) -> None:
     one, two = build.build(COURSE, assignment), build.build(COURSE, assignment)
     assert one.files == two.files
     assert build.stale(one) == []
 
 
+@each
 def test_a_release_holds_no_solution_and_no_hidden_test(assignment: str) -> None:
     text = COURSE.release_notebook(assignment).read_text(encoding="utf-8")
     for word in ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN", "MARK SCHEME"):
