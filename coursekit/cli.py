@@ -1,4 +1,4 @@
-"""The command line: `coursekit build`, `check`, `progress`, `run`, `site`, `new-class`; on a class `collect`, `grade`, `report`, `publish`.
+"""The command line: `coursekit build`, `address`, `check`, `progress`, `run`, `site`, `new-class`; on a class `collect`, `grade`, `report`, `publish`.
 
 Exit code 0: done. 1: done, and something is wrong (stale files, a notebook that cannot run). 2: could not be
 done; the reason stands in one line on stderr.
@@ -17,6 +17,7 @@ import typer
 from rich.text import Text
 
 import coursekit.quick_imports  # noqa: F401 - before what imports jsonschema
+from coursekit.address_command import add_to as add_address
 from coursekit.class_commands import add_to
 from coursekit.console import here, one_line_errors, out
 from coursekit.course import Course, atomic_write
@@ -188,6 +189,7 @@ def new_class_command(
 
 
 add_to(app)
+add_address(app)
 add_progress(app)
 
 if __name__ == "__main__":
