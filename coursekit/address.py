@@ -156,7 +156,7 @@ def _with_settings(text: str, values: dict[str, str], path: Path) -> str:
         right = False
     if not right:
         raise CourseError(
-            f"{path}: expected a line [tool.coursekit] and, below it, lines such as branch = \"main\", got other TOML: "
+            f'{path}: expected a line [tool.coursekit] and, below it, lines such as branch = "main", got other TOML: '
             f"set {', '.join(values)} there by hand, then run coursekit build"
         )
     return head + table

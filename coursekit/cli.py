@@ -1,4 +1,5 @@
-"""The command line: `coursekit build`, `address`, `check`, `progress`, `run`, `site`, `new-class`; on a class `collect`, `grade`, `report`, `publish`.
+"""The command line: `coursekit build`, `address`, `check`, `progress`, `run`, `site`, `new-class`; on a class `collect`,
+`grade`, `report`, `publish`.
 
 Exit code 0: done. 1: done, and something is wrong (stale files, a notebook that cannot run). 2: could not be
 done; the reason stands in one line on stderr.
