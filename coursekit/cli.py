@@ -1,4 +1,5 @@
-"""The command line: `coursekit build`, `check`, `progress`, `run`, `site`, `new-class`, `demo`; on a class `collect`, `grade`, `report`, `publish`.
+"""The command line: `coursekit build`, `address`, `check`, `progress`, `run`, `site`, `new-class`,
+`demo`; on a class `collect`, `grade`, `report`, `publish`.
 
 Exit code 0: done. 1: done, and something is wrong (stale files, a notebook that cannot run). 2: could not be
 done; the reason stands in one line on stderr.
@@ -17,6 +18,7 @@ import typer
 from rich.text import Text
 
 import coursekit.quick_imports  # noqa: F401 - before what imports jsonschema
+from coursekit.address_command import add_to as add_address
 from coursekit.class_commands import add_to, grade_command
 from coursekit.console import here, one_line_errors, out
 from coursekit.course import Course, atomic_write
@@ -208,6 +210,7 @@ def demo_command(
 
 
 add_to(app)
+add_address(app)
 add_progress(app)
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from coursekit.source import read_source
 __all__ = ["Course", "atomic_write"]
 
 CONFIG_FILE = "nbgrader_config.py"
+PROJECT_FILE = "pyproject.toml"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class Course:
         """
         here = Path(start).resolve()
         for folder in (here, *here.parents):
-            project = _pyproject(folder / "pyproject.toml")
+            project = _pyproject(folder / PROJECT_FILE)
             settings = project.get("tool", {}).get("coursekit")
             if settings is not None:
                 distribution = project.get("project", {}).get("name", "")
                 return cls(folder, settings, _nbgrader_config(folder), distribution)
-        raise CourseError(f"no course here: no pyproject.toml with [tool.coursekit] in {here} or above")
+        raise CourseError(f"no course here: no {PROJECT_FILE} with [tool.coursekit] in {here} or above")
 
     @property
     def source_dir(self) -> Path:
@@ -93,7 +94,7 @@ class Course:
         Raises:
             CourseError: when the source breaks the format.
         """
-        return read_source(self.text_source(name), bootstrap=self.bootstrap, course=self.course_id)
+        return read_source(self.text_source(name), self.bootstrap, self.course_id, self.address)
 
     @property
     def install(self) -> str:
@@ -103,14 +104,14 @@ class Course:
 
     @property
     def bootstrap(self) -> str:
-        """Code of the cell that every notebook starts with.
+        """Code of the cell that every notebook starts with; `read_source` fills in what stands in braces."""
+        return self.settings.get("bootstrap", "")
 
-        `{install}`, `{repository}` and `{branch}` are filled in here; `{assignment}` and `{release}` by `read_source`.
-        """
-        text = self.settings.get("bootstrap", "").replace("{install}", self.install)
-        for key in ("repository", "branch"):
-            text = text.replace("{" + key + "}", self.settings.get(key, ""))
-        return text
+    @property
+    def address(self) -> dict[str, str]:
+        """What the bootstrap cell may say of where the course is published: a release is the same wherever that is."""
+        about = {key: self.settings.get(key, "") for key in ("repository", "branch")}
+        return {"install": self.install, **about}
 
     @property
     def guide_dir(self) -> Path | None:

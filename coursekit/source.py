@@ -25,6 +25,7 @@ import json
 import re
 import tokenize
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,14 @@ ROLES = {
 }
 
 
-def read_source(path: Path, bootstrap: str = "", course: str = "") -> NotebookNode:
+def read_source(
+    path: Path, bootstrap: str = "", course: str = "", address: Mapping[str, str] | None = None
+) -> NotebookNode:
     """nbgrader's source notebook of the text source at `path`: no outputs, the same bytes at every build.
 
     The notebook's metadata hold `coursekit: {course, assignment, release}`; release is a hash of the cells.
-    `bootstrap` is the code of a locked cell put behind the first cell, the title; `{assignment}` and `{release}` in it
-    are filled in.
+    `bootstrap` is the code of a locked cell put behind the first cell, the title; `{assignment}`, `{release}` and the
+    names of `address` in it are filled in after the hash: it cannot cover itself, and a course that moves keeps its releases.
 
     Raises:
         CourseError: with file and line, when the source breaks the format.
@@ -89,8 +92,9 @@ def read_source(path: Path, bootstrap: str = "", course: str = "") -> NotebookNo
     if bootstrap.strip():
         cells.insert(1, reader.bootstrap(bootstrap))
     release = hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()[:12]
-    if bootstrap.strip():  # after the hash, which cannot cover itself
-        cells[1].source = cells[1].source.replace("{assignment}", path.stem).replace("{release}", release)
+    if bootstrap.strip():
+        for name, text in {**(address or {}), "assignment": path.stem, "release": release}.items():
+            cells[1].source = cells[1].source.replace("{" + name + "}", text)
     nb = new_notebook(cells=cells)
     nb.metadata.update(
         coursekit={"course": course, "assignment": path.stem, "release": release},

@@ -23,15 +23,22 @@ from pathlib import Path
 import pytest
 import typer
 
+from coursekit.address import Address
 from coursekit.cli import app
 from coursekit.course import Course
-from coursekit.isolate.bubblewrap import why_not
+from coursekit.isolate.bubblewrap import Bubblewrap
+from coursekit.set_up import recipe
 from tests.course import ROOT
 
+needs_isolation = pytest.mark.skipif(
+    Bubblewrap().available() is not None, reason=f"nothing isolates here: {Bubblewrap().available()}"
+)
 GUIDES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").rglob("*.md"))]
 FIRST_CLASS = ROOT / "docs" / "instructors" / "first_class.md"
 STARTS = ("README.md", "docs/index.md", "docs/self_learners.md")
-ADDRESS = "https://github.com/normalizing-flows-course/normalizing-flows-course"
+ADDRESS = Address.of(Course.find(ROOT))
+REPOSITORY = ADDRESS.repository
+CLONE = REPOSITORY.rpartition("/")[2]  # the folder that a clone makes
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -106,16 +113,15 @@ def test_names_in_the_guides_are_those_of_the_course() -> None:
 def test_the_starts_are_two_steps_and_the_same() -> None:
     found = [blocks((ROOT / name).read_text(encoding="utf-8"), "bash")[0] for name in STARTS]
     assert len(set(found)) == 1
-    assert found[0].splitlines() == [f"git clone {ADDRESS}", "cd normalizing-flows-course && make lab"]
+    assert found[0].splitlines() == [f"git clone {REPOSITORY}", f"cd {CLONE} && make lab"]
 
 
 def test_public_addresses_are_those_of_the_course() -> None:
-    settings = Course.find(ROOT).settings
-    assert settings["repository"] == ADDRESS
-    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in GUIDES)
-    sites = set(re.findall(r"https://[\w-]+\.github\.io/normalizing[\w-]*", text))
-    assert sites == {settings["site"].rstrip("/")}
-    assert set(re.findall(r"https://github\.com/[\w-]+/normalizing-flows-course", text)) == {ADDRESS}
+    """`coursekit address` sets them."""
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in GUIDES}
+    cloned = {address for text in texts.values() for address in re.findall(r"git clone (https:\S+)", text)}
+    assert cloned == {REPOSITORY}
+    assert f"[web site]({ADDRESS.site})" in texts["README.md"]
 
 
 # What a guide says to do works
@@ -129,7 +135,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     config = folder / "gitconfig"
     config.write_text(
         f"[user]\n\tname = reader\n\temail = reader@example.org\n[init]\n\tdefaultBranch = main\n"
-        f'[url "file://{bare}"]\n\tinsteadOf = {ADDRESS}\n[safe]\n\tdirectory = *\n',
+        f'[url "file://{bare}"]\n\tinsteadOf = {REPOSITORY}\n[safe]\n\tdirectory = *\n',
         encoding="utf-8",
     )
     kept = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "USER")
@@ -172,20 +178,21 @@ def ready_environment(clone: Path) -> None:
             _, _, text = script.read_text(encoding="utf-8").partition("\n")
             target.write_text(f"#!{venv / 'bin' / 'python'}\n{text}", encoding="utf-8")
             target.chmod(0o755)
-    (venv / ".ready").touch()
+    mark = recipe(clone / "pyproject.toml", clone / "constraints.txt", "dev")
+    (venv / ".ready").write_text(mark, encoding="utf-8")
 
 
 def clone_and_go_on(folder: Path, env: dict[str, str], script: str) -> str:
     """`script`, whose first line clones, as two: what stands behind the first line finds the environment made."""
     first, _, rest = script.partition("\n")
-    assert first == f"git clone {ADDRESS}", "the guide begins with the clone"
+    assert first == f"git clone {REPOSITORY}", "the guide begins with the clone"
     subprocess.run(["bash", "-c", first], cwd=folder, env=env, check=True, capture_output=True)
-    ready_environment(folder / "normalizing-flows-course")
+    ready_environment(folder / CLONE)
     return rest
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(why_not() is not None, reason=f"nothing isolates here: {why_not()}")
+@needs_isolation
 def test_a_first_time_instructor_grades_a_class(world: dict[str, str]) -> None:
     """The whole page, literally. Not below /tmp, of which each student's process has its own."""
     folder = ROOT / "build" / "first_class"
@@ -202,7 +209,7 @@ def test_a_first_time_instructor_grades_a_class(world: dict[str, str]) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    clone = folder / "normalizing-flows-course"
+    clone = folder / CLONE
     room = clone / "flows-class"
     assert sorted(p.name for p in (folder / "student-edition" / "course").glob("0[1-3]_*")) == [
         "01_change_of_variables",
@@ -236,7 +243,7 @@ def test_a_first_time_instructor_grades_a_class(world: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(why_not() is not None, reason=f"nothing isolates here: {why_not()}")
+@needs_isolation
 def test_the_exchange_of_a_jupyterhub(world: dict[str, str]) -> None:
     """Set up: release, collect, grade. Reports: hand the feedback out. Between them one student works, in the same account."""
     folder = ROOT / "build" / "exchange"
@@ -251,8 +258,8 @@ def test_the_exchange_of_a_jupyterhub(world: dict[str, str]) -> None:
     assert 'c.CourseDirectory.course_id = "normalizing-flows"' in (
         FIRST_CLASS.parent / "set_up.md"
     ).read_text("utf-8")
-    clone_and_go_on(folder, world, f"git clone {ADDRESS}\n")
-    clone = folder / "normalizing-flows-course"
+    clone_and_go_on(folder, world, f"git clone {REPOSITORY}\n")
+    clone = folder / CLONE
 
     def run(where: Path, *lines: str) -> str:
         script = "\n".join(["set -euo pipefail", f"source {clone}/.venv/bin/activate", f"cd {where}", *lines])
