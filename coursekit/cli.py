@@ -18,14 +18,15 @@ from rich.text import Text
 
 import coursekit.quick_imports  # noqa: F401 - before what imports jsonschema
 from coursekit.class_commands import add_to
-from coursekit.console import here, one_line_errors, out
+from coursekit.console import here, one_line_errors, out, print_json, replace_what_cannot_be_shown
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.progress import standing
 from coursekit.progress_command import add_to as add_progress
 from coursekit.progress_command import print_standing
+from coursekit.version import version
 
-__all__ = ["app"]
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     help="Build, check and grade a course of notebooks.",
@@ -35,8 +36,19 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"coursekit {version()}")
+        raise typer.Exit()
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    said: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version, and end."),
+    ] = False,
+) -> None:
     # With a callback typer keeps the command's name even while there is one command.
     pass
 
@@ -100,7 +112,7 @@ def check_command(
             raise typer.Exit(1) from None
         report = {"notebook": str(notebook), "problem": str(error), "cells": []}
     if as_json:
-        print(json.dumps(report, indent=1, ensure_ascii=False))
+        print_json(report)
     else:
         _print_check(report)
     if report["problem"]:
@@ -190,5 +202,12 @@ def new_class_command(
 add_to(app)
 add_progress(app)
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """The command `coursekit`."""
+    replace_what_cannot_be_shown()
     app()
+
+
+if __name__ == "__main__":
+    main()
