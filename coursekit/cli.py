@@ -206,7 +206,7 @@ add_progress(app)
 def main() -> None:
     """The command `coursekit`."""
     replace_what_cannot_be_shown()
-    app()
+    app(prog_name="coursekit")
 
 
 if __name__ == "__main__":
