@@ -1,4 +1,4 @@
-# Every target sets up what it needs. Linux and macOS; on Windows use the conda commands in README.md.
+# Every target sets up what it needs. Linux and macOS; on Windows use the other commands in README.md.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -5,7 +5,9 @@ The notebooks' first code cell imports the three and calls `begin`. Plain Python
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,7 @@ def hint(what: Any = None, *, again: bool = False) -> None:
 
 
 def show_solution(what: Any = None) -> None:
-    """Show where an exercise's model answer is, and the answer itself, folded, when the course's sources are here.
+    """Show an exercise's model answer; where the course's sources are not on this machine, say where it is.
 
     Asked for before the exercise was tried, it wants to be asked a second time.
 
@@ -129,13 +131,14 @@ def show_solution(what: Any = None) -> None:
             )
         )
         return
-    parts = [f"**{exercise.heading}**"]
+    parts, absent = [f"**{exercise.heading}**"], []
     for name in exercise.answers:
-        if guide.page:
-            parts.append(f"[`{name}`: model answer on the course's web site]({guide.page}#solution-{name})")
-        answer = model_answer(guide, name)
-        if answer:
-            parts.append(f"<details><summary>{name}: model answer</summary>\n\n{answer}\n\n</details>")
+        if answer := model_answer(guide, name):
+            parts.append(f"`{name}`, model answer:\n\n{answer}")
+        else:
+            absent.append(name)
+    if absent:
+        parts.append(_elsewhere(guide, absent))
     show(Card("\n\n".join(parts)))
 
 
@@ -151,11 +154,7 @@ def progress() -> None:
 
 def model_answer(guide: Guide, name: str) -> str:
     """The model answer to be read, in Markdown; "" where the course's sources are not on this machine."""
-    path = Path(__file__).resolve().parents[1] / guide.source
-    try:
-        cells = _CELL.split(path.read_text(encoding="utf-8"))[1:]
-    except (OSError, UnicodeDecodeError):
-        return ""
+    cells = _CELL.split(_sources(guide))[1:]
     for header, body in zip(cells[::2], cells[1::2], strict=True):
         if re.search(rf'\b(?:solution|manual)="{re.escape(name)}"', header):
             lines = [
@@ -224,6 +223,24 @@ def _help(exercise: Exercise, k: int) -> str:
 
 def _solution_line(exercise: Exercise) -> str:
     return f'`show_solution("{exercise.key}")` shows the model answer.'
+
+
+def _sources(guide: Guide) -> str:
+    """The text that holds the model answers: of the clone in which this notebook lies, or from which the course is installed."""
+    here = Path(current.folder)
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return (folder / guide.source).read_text(encoding="utf-8")
+    return ""
+
+
+def _elsewhere(guide: Guide, names: Sequence[str]) -> str:
+    """Where these model answers are, one line."""
+    pages = ", ".join(f"[`{name}`]({guide.page}#solution-{name})" for name in names)
+    site = f" on the course's web site ({pages}) and" if guide.page else ""
+    return (
+        f"This folder holds no model answers. They are{site} in `{guide.source}` of the course's repository."
+    )
 
 
 def _tried(guide: Guide, exercise: Exercise) -> bool:

@@ -138,13 +138,14 @@ def in_notebook() -> bool:
 
 
 def show(thing: Any) -> None:
-    """Display in a notebook; print elsewhere."""
+    """Display in a notebook; print elsewhere, with `?` for a sign that stdout lacks: a formula is no reason to end a script."""
     if in_notebook():
         from IPython.display import display
 
         display(thing)
     else:
-        print(thing)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(str(thing).encode(encoding, "replace").decode(encoding))
 
 
 def show_report(outcome: Outcome, below: str = "") -> None:

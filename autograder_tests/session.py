@@ -21,12 +21,23 @@ __all__ = ["HINTS", "Session", "assignment_of", "current", "live", "note", "outc
 HINTS = "AUTOGRADER_HINTS"
 
 
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # somebody has removed it: nothing will be kept
+        return os.curdir
+
+
 @dataclass
 class Session:
-    """One kernel's memory. `assignment` and `release` are those of the notebook, once its first cell has run."""
+    """One kernel's memory. `assignment` and `release` are those of the notebook, once its first cell has run.
+
+    `folder` is the working folder before any cell could change it: where the notebook lies.
+    """
 
     assignment: str | None = None
     release: str = ""
+    folder: str = field(default_factory=_working_folder)
     outcomes: dict[tuple[str, str], Record] = field(default_factory=dict)  # (assignment, check id) → latest
     shown: dict[tuple[str, str], int] = field(default_factory=dict)  # (assignment, exercise) → helps shown
     asked: set[tuple[str, str]] = field(default_factory=set)  # solutions that were asked for once
@@ -58,12 +69,14 @@ def note(check: Check, outcome: Outcome) -> None:
     )
     current.outcomes[assignment, check.id] = record
     if records.switched_on():
-        records.keep(guide.course, assignment, [record])
+        records.keep(guide.course, assignment, [record], folder=current.folder)
 
 
 def outcomes(guide: guides.Guide) -> dict[str, Record]:
     """Check id → how it came out last, in this kernel or another."""
-    found = records.kept(guide.course, guide.assignment) if records.switched_on() else {}
+    found = {}
+    if records.switched_on():
+        found = records.kept(guide.course, guide.assignment, folder=current.folder)
     for (assignment, check), record in current.outcomes.items():
         if assignment == guide.assignment and (check not in found or found[check].time <= record.time):
             found[check] = record

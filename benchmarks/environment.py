@@ -2,7 +2,8 @@
 
 Three routes, each from a new clone of the last commit in a temporary folder under `build/`:
 
-    students    a virtual environment with `.[lab]`, as course/README.md says, and `jupyter lab`
+    students    a virtual environment with `.[lab]` and `jupyter lab`; torch is the build that pip finds, so on Linux name
+                PyTorch's CPU index in PIP_EXTRA_INDEX_URL to measure what course/README.md installs
     grade       the same with nbgrader and its Validate button, as on Binder
     make lab    `make setup`, which `make lab` does first: what work on the course needs, too
 

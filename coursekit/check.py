@@ -44,7 +44,7 @@ def check_notebook(
         raise CourseError(f"{path}: no Python kernel could be started: {error}") from error
     found = scores(run.notebook)
     about = nb.metadata.get("coursekit", {})
-    keep_scores(about, found)
+    keep_scores(about, found, path.resolve().parent)
     tests = [s for s in found if s.kind == "test"]
     return {
         "notebook": str(path),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import sys
@@ -19,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from coursekit.console import here, one_line_errors, out, shown
+from coursekit.console import here, one_line_errors, out, print_json, shown
 from coursekit.course import Course
 from coursekit.errors import CourseError
 
@@ -136,9 +135,7 @@ def grade_command(
             if not as_json:
                 _print_grades(name, graded, crew.isolations)
     if as_json:
-        # A folder's name may have bytes that are no text: JSON's escapes for them are Python's.
-        text = json.dumps(found, indent=1, ensure_ascii=False)
-        print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+        print_json(found)
     else:
         for what in ("gradebook.db", "feedback", "autograded", "scores"):
             if (folder / what).exists():

@@ -20,14 +20,15 @@ from rich.text import Text
 import coursekit.quick_imports  # noqa: F401 - before what imports jsonschema
 from coursekit.address_command import add_to as add_address
 from coursekit.class_commands import add_to, grade_command
-from coursekit.console import here, one_line_errors, out
+from coursekit.console import here, one_line_errors, out, print_json, replace_what_cannot_be_shown
 from coursekit.course import Course, atomic_write
 from coursekit.errors import CourseError
 from coursekit.progress import standing
 from coursekit.progress_command import add_to as add_progress
 from coursekit.progress_command import print_standing
+from coursekit.version import version
 
-__all__ = ["app"]
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     help="Build, check and grade a course of notebooks.",
@@ -37,8 +38,19 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"coursekit {version()}")
+        raise typer.Exit()
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    said: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version, and end."),
+    ] = False,
+) -> None:
     # With a callback typer keeps the command's name even while there is one command.
     pass
 
@@ -102,7 +114,7 @@ def check_command(
             raise typer.Exit(1) from None
         report = {"notebook": str(notebook), "problem": str(error), "cells": []}
     if as_json:
-        print(json.dumps(report, indent=1, ensure_ascii=False))
+        print_json(report)
     else:
         _print_check(report)
     if report["problem"]:
@@ -213,5 +225,12 @@ add_to(app)
 add_address(app)
 add_progress(app)
 
+
+def main() -> None:
+    """The command `coursekit`."""
+    replace_what_cannot_be_shown()
+    app(prog_name="coursekit")
+
+
 if __name__ == "__main__":
-    app()
+    main()

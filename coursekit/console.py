@@ -1,8 +1,10 @@
-"""What all commands share: the terminal, and errors as one line."""
+"""What all commands share: the terminal and what it can show, JSON, and errors as one line."""
 
 from __future__ import annotations
 
 import functools
+import io
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -15,9 +17,29 @@ from rich.text import Text
 
 from coursekit.errors import CourseError
 
-__all__ = ["here", "one_line_errors", "out", "shown"]
+__all__ = ["here", "one_line_errors", "out", "print_json", "replace_what_cannot_be_shown", "shown"]
 
 out = Console(highlight=False, soft_wrap=True)
+
+
+def replace_what_cannot_be_shown() -> None:
+    """From here on, stdout and stderr take every text: `?` stands for a sign that their encoding lacks.
+
+    Windows writes a redirected output in an 8-bit code page, and no command shall end at a `∂` or at a name.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON: signs as they are where stdout takes them all, else as JSON's escapes, which lose nothing."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # also a folder's name whose bytes are no text
+        text = json.dumps(value, indent=1)
+    print(text)
 
 
 def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -123,12 +123,13 @@ def next_step(assignments: Iterable[Assignment]) -> tuple[Assignment, Exercise] 
     return chosen, next(e for e in chosen.exercises if not e.done)
 
 
-def keep_scores(about: Mapping[str, Any], scores: Iterable[CellScore]) -> bool:
+def keep_scores(about: Mapping[str, Any], scores: Iterable[CellScore], folder: Path) -> bool:
     """Record how the test cells of a notebook came out; False when nothing could be kept.
 
     Args:
         about: the notebook's `coursekit` metadata: course, assignment, release. Anybody may have written them.
         scores: of its cells; what did not run is passed over.
+        folder: where the notebook lies.
     """
     course, assignment, release = (about.get(key) for key in ("course", "assignment", "release"))
     if not records.switched_on() or not all(isinstance(v, str) and v for v in (course, assignment, release)):
@@ -140,7 +141,7 @@ def keep_scores(about: Mapping[str, Any], scores: Iterable[CellScore]) -> bool:
         for s in scores
         if s.kind == "test" and s.status in statuses
     ]
-    return records.keep(course, assignment, found)
+    return records.keep(course, assignment, found, folder=folder)
 
 
 def _assignment(course: Course, path: Path) -> Assignment:
@@ -150,7 +151,7 @@ def _assignment(course: Course, path: Path) -> Assignment:
         raise CourseError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise CourseError(f"{path} is {error}: run coursekit build") from error
-    kept = records.kept(guide.course, guide.assignment)
+    kept = records.kept(guide.course, guide.assignment, folder=course.root)
     exercises = tuple(
         Exercise(e, tuple(Step(c.id, c.title, c.points, kept.get(c.id)) for c in e.checks))
         for e in guide.exercises

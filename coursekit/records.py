@@ -1,4 +1,6 @@
-"""Which checks hold, kept on this machine for its user: one small file per check, `HOME/COURSE/ASSIGNMENT/CHECK.json`.
+"""Which checks hold, kept on this machine for its user: one small file per check, `HOME/COURSE/PLACE/ASSIGNMENT/CHECK.json`.
+
+A place is a course folder: two clones, or the folders of two years, know nothing of each other. The file holds
 
     status       passed, failed, error (the code raised) or open (still to be answered)
     points, max_points
@@ -12,10 +14,12 @@ once lose nothing. The standard library alone: what checks in notebooks import m
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,7 +27,7 @@ from pathlib import Path
 
 from coursekit.files import atomic_write
 
-__all__ = ["FOLDER", "STATUSES", "SWITCH", "Record", "home", "keep", "kept", "now", "switched_on"]
+__all__ = ["FOLDER", "STATUSES", "SWITCH", "Record", "home", "keep", "kept", "now", "place_of", "switched_on"]
 
 # `COURSE_PROGRESS=0` keeps nothing; `COURSE_PROGRESS_DIR` says where.
 SWITCH, FOLDER = "COURSE_PROGRESS", "COURSE_PROGRESS_DIR"
@@ -76,27 +80,54 @@ def home() -> Path:
     return Path(base, "coursekit")
 
 
-def keep(course: str, assignment: str, records: Iterable[Record]) -> bool:
-    """Keep the records, each in place of the one before; False where that cannot be done: that is no error."""
+def place_of(folder: str | os.PathLike[str]) -> str:
+    """The place that a notebook in `folder` belongs to, as a name: that folder's own, or its course's when it lies in one.
+
+    A course's folder is the nearest one, from `folder` upwards, that has a pyproject.toml with `[tool.coursekit]`.
+    The name is the folder's, and a hash of its path: a moved or renamed folder is another place.
+
+    Raises:
+        OSError, RuntimeError: the path cannot be followed to its end.
+    """
+    start = Path(folder).resolve()
+    found = next((above for above in (start, *start.parents) if _is_course(above)), start)
+    digest = hashlib.sha256(os.fsencode(os.path.normcase(found))).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', found.name)[:40]}-{digest}"
+
+
+def _is_course(folder: Path) -> bool:
+    try:
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        return "coursekit" in project.get("tool", {})
+    except (OSError, ValueError, TypeError):  # none, or one that is not TOML or no project's
+        return False
+
+
+def keep(course: str, assignment: str, records: Iterable[Record], *, folder: str | os.PathLike[str]) -> bool:
+    """Keep the records, each in place of the one before; False where that cannot be done: that is no error.
+
+    `folder` is that of the notebook, or of its course.
+    """
     records = list(records)
     if not all(_PLAIN.fullmatch(name) for name in (course, assignment, *(r.check for r in records))):
         return False
     try:
+        where = home() / course / place_of(folder) / assignment
         for record in records:
-            path = home() / course / assignment / f"{record.check}.json"
+            path = where / f"{record.check}.json"
             atomic_write(path, (json.dumps(asdict(record), indent=1) + "\n").encode())
     except (OSError, RuntimeError):  # a full or read-only disk, no home
         return False
     return True
 
 
-def kept(course: str, assignment: str) -> dict[str, Record]:
-    """Check id → its record. A damaged file is set aside as `CHECK.json.damaged`, with one line on stderr."""
+def kept(course: str, assignment: str, *, folder: str | os.PathLike[str]) -> dict[str, Record]:
+    """Check id → its record at the place of `folder`. A damaged file is set aside as `CHECK.json.damaged`, with one line on stderr."""
     found = {}
     if not (_PLAIN.fullmatch(course) and _PLAIN.fullmatch(assignment)):
         return found
     with contextlib.suppress(OSError, RuntimeError):
-        for path in sorted((home() / course / assignment).glob("[!.]*.json")):
+        for path in sorted((home() / course / place_of(folder) / assignment).glob("[!.]*.json")):
             try:
                 record = _record(path.read_bytes())
             except OSError:  # set aside by another process, say

@@ -102,6 +102,7 @@ from flowlib.vae import (
     importance_weighted_log_likelihood,
     log_weights,
 )
+from flowlib.version import __version__ as __version__
 
 __all__ = [
     "ENERGIES",

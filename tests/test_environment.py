@@ -102,6 +102,15 @@ def test_the_program_that_isolates_is_the_same_wherever_it_is_named() -> None:
     assert hashed.specifier.contains(constraints()[hashed.name])
 
 
+@pytest.mark.parametrize("name", ["README.md", "course/README.md"])
+def test_students_are_told_to_install_the_small_build_of_torch_before_conda(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    index = re.search(r"--extra-index-url (\S+)", CONDA)[1]
+    lines = f'pip install torch=={constraints()["torch"]} --index-url {index}\npip install ".[lab]"\n'
+    assert text.count("torch==") == text.count(lines) == 1, f"expected in {name}:\n{lines}"
+    assert text.index(lines) < text.index("conda env create")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")
 def test_scripts_can_be_executed() -> None:
     for script in ("postBuild", ".ci/run"):

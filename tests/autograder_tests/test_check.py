@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,7 @@ from autograder_tests.checks import masked_coupling
 from autograder_tests.compare import show
 from autograder_tests.likeness import alike
 from autograder_tests.plain import Make, Raised
-from autograder_tests.report import Report, render
+from autograder_tests.report import Outcome, Report, render, show_report
 
 
 @check("twice")
@@ -29,6 +32,15 @@ def test_a_right_answer_passes_and_says_so(capsys) -> None:
     twice_doubles(lambda x: 2 * x)
     twice_doubles(lambda x: x + x, hidden=1)
     assert capsys.readouterr().out == "passed: twice(x) = 2x\npassed on hidden cases: twice(x) = 2x\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_a_report_is_printed_on_any_terminal(encoding: str, monkeypatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    show_report(Outcome("c", "∂x/∂u é", "passed"))
+    stream.flush()
+    assert stream.buffer.getvalue() == "passed: ∂x/∂u é\n".encode(encoding, "replace")
 
 
 def test_a_wrong_answer_says_expected_and_got_on_one_example() -> None:

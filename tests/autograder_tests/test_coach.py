@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ STEPS = (
     ("failed", "check.rescaling_log_det_matches_jacobian(Rescaling)"),
     ("passed", "check.rescaling_is_learned(Rescaling)"),
     ("first hint", "hint()"),
+    ("a folder of one's own", "os.mkdir('figures'); os.chdir('figures')"),
     ("failed again", "check.rescaling_log_det_matches_jacobian(Rescaling)"),
     ("second hint", 'hint("Rescaling")'),
     ("no more", "hint(2)"),
@@ -185,11 +187,10 @@ def test_an_answer_that_needs_a_name_is_told_so_in_its_report(said) -> None:
 
 
 def test_a_solution_is_shown_to_who_has_tried_or_insists(said) -> None:
-    guide = guides.load(NAME)
     assert "not tried" in said["solution too early"]
     assert "self.log_scale.sum().expand" not in said["solution too early"]
-    assert f"({guide.page}#solution-Rescaling)" in said["solution"]
-    assert "<details><summary>Rescaling: model answer</summary>" in said["solution"]
+    assert "`Rescaling`, model answer:\n\n```python\n" in said["solution"]
+    assert "http" not in said["solution"]
     assert "self.log_scale.sum().expand(u.shape[:-1])" in said["solution"]
     assert "SOLUTION" not in said["solution"]
     assert "not tried" in said["by hand"]
@@ -212,13 +213,17 @@ def test_progress_is_a_table_of_this_notebook(said) -> None:
 
 
 def test_outcomes_are_kept_without_a_word_of_the_student_s(said, folder) -> None:
-    kept = {p.stem: json.loads(p.read_bytes()) for p in (folder / "normalizing-flows" / NAME).glob("*.json")}
+    kept = {p.stem: json.loads(p.read_bytes()) for p in folder.glob(f"normalizing-flows/*/{NAME}/*.json")}
     assert {k: v["status"] for k, v in kept.items()} == {
         "rescaling_is_learned": "passed",
         "rescaling_log_det_matches_jacobian": "failed",
         "masks_alternate": "error",
     }
     assert {v["release"] for v in kept.values()} == {guides.load(NAME).release}
+    [place] = (
+        folder / "normalizing-flows"
+    ).iterdir()  # that of the notebook, wherever its cells went afterwards
+    assert place.name == records.place_of(Path(said["folder"].strip()))
     assert set(kept["masks_alternate"]) == {"check", "status", "points", "max_points", "time", "release"}
 
 
@@ -300,9 +305,53 @@ def test_a_number_or_an_object_means_an_exercise_and_anything_else_is_named() ->
             guides.find(wrong, NAME)
 
 
-def test_without_sources_there_is_no_model_answer(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(coach, "__file__", str(tmp_path / "package" / "coach.py"))
-    assert coach.model_answer(guides.load(NAME), "Rescaling") == ""
+@pytest.fixture
+def installed_elsewhere(tmp_path, monkeypatch) -> Path:
+    """The folder of a notebook, and a course that is installed as a copy: no sources lie beside it."""
+    folder = tmp_path / "edition" / "course" / NAME
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(coach, "__file__", str(tmp_path / "site-packages" / "autograder_tests" / "coach.py"))
+    monkeypatch.setattr(session.current, "folder", str(folder))
+    return folder
+
+
+def test_in_a_clone_the_model_answer_is_shown_however_the_course_is_installed(installed_elsewhere) -> None:
+    guide = guides.load(NAME)
+    assert coach.model_answer(guide, "Rescaling") == ""
+    source = installed_elsewhere.parents[1] / guide.source
+    source.parent.mkdir()
+    shutil.copy(ROOT / guide.source, source)
+    assert "class Rescaling" in coach.model_answer(guide, "Rescaling")
+
+
+def test_without_sources_it_is_said_where_the_model_answer_is(
+    installed_elsewhere, monkeypatch, capsys
+) -> None:
+    guide = guides.load(NAME)
+    monkeypatch.setattr(session.current, "asked", {(NAME, "Exercise 2 · Rescaling")})
+    coach.show_solution("Rescaling")
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "This folder holds no model answers. They are on the course's web site "
+        f"([`Rescaling`]({guide.page}#solution-Rescaling)) and in `{guide.source}` of the course's repository."
+    ]
+
+
+def test_two_folders_on_one_machine_know_nothing_of_each_other(tmp_path) -> None:
+    """Two clones: their notebooks' kernels start in a folder below the course's."""
+    said = []
+    for name in ("first", "second", "first"):
+        folder = tmp_path / name / "course" / NAME
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "pyproject.toml").write_text("[tool.coursekit]\n")
+        check = ("failed", QUIET[3][1]) if len(said) == 0 else ("nothing", "")
+        steps = (
+            ("start", f"import os; os.chdir({str(folder)!r})"),
+            *QUIET[:3],
+            check,
+            ("progress", "progress()"),
+        )
+        said.append(converse(steps, tmp_path / "kept")["progress"])
+    assert ["✗ not yet" in text for text in said] == [True, False, True]
 
 
 def test_a_guide_that_cannot_be_read_is_none(monkeypatch, tmp_path) -> None:
@@ -332,7 +381,7 @@ def test_a_report_carries_its_line_in_both_forms() -> None:
 
 def test_coach_imports_nothing_that_colab_lacks() -> None:
     """Notebooks need neither nbgrader nor what coursekit's commands use."""
-    code = "import sys\nfor n in ('nbgrader', 'typer', 'nbformat', 'nbclient', 'jupytext'): sys.modules[n] = None\n"
+    code = "import sys\nfor n in ('nbgrader', 'typer', 'nbformat', 'nbclient'): sys.modules[n] = None\n"
     code += "import autograder_tests.coach"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from typer.testing import CliRunner
 
 from coursekit import build, progress_command, records
 from coursekit.cli import app
+from coursekit.course import Course
 from coursekit.progress import keep_scores, next_step, standing
 from coursekit.progress_page import progress_page
 from coursekit.records import Record
@@ -26,6 +30,8 @@ from .conftest import NAME, answered, released
 from .test_guide import course_with_guide
 
 COURSE = "normalizing-flows"  # the tiny course has this course's nbgrader_config.py
+# At the place of the working folder.
+keep, kept = (partial(function, folder=".") for function in (records.keep, records.kept))
 
 
 @pytest.fixture(autouse=True)
@@ -52,16 +58,17 @@ def record(check: str, status: str = "passed", points: float = 1, **changes) -> 
 
 
 def test_the_last_outcome_of_a_check_is_kept(folder):
-    assert records.kept("c", "a") == {}
+    assert kept("c", "a") == {}
     first, second = record("one", "failed", 0), record("one")
-    assert records.keep("c", "a", [first, record("two")])
-    assert records.keep("c", "a", [second])
-    assert records.kept("c", "a")["one"] == second
+    assert keep("c", "a", [first, record("two")])
+    assert keep("c", "a", [second])
+    assert kept("c", "a")["one"] == second
+    place = records.place_of(".")
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.json")) == [
-        "c/a/one.json",
-        "c/a/two.json",
+        f"c/{place}/a/one.json",
+        f"c/{place}/a/two.json",
     ]
-    assert records.kept("c", "b") == {}
+    assert kept("c", "b") == {}
 
 
 @pytest.mark.parametrize(
@@ -93,16 +100,16 @@ from coursekit.records import Record
 me = sys.argv[1]
 for k in range(60):
     own, shared = (Record(c, "passed", 1, 1, records.now(), me * 500) for c in (f"{me}-{k}", "shared"))
-    assert records.keep("c", "a", [own, shared])
+    assert records.keep("c", "a", [own, shared], folder=".")
 """
 
 
 def test_two_notebooks_at_once_lose_nothing(capfd):
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, me]) for me in "xyz"]
     while any(w.poll() is None for w in writers):
-        records.kept("c", "a")  # a reader never meets half a file
+        kept("c", "a")  # a reader never meets half a file
     assert [w.returncode for w in writers] == [0, 0, 0]
-    assert records.kept("c", "a").keys() == {"shared", *(f"{me}-{k}" for me in "xyz" for k in range(60))}
+    assert kept("c", "a").keys() == {"shared", *(f"{me}-{k}" for me in "xyz" for k in range(60))}
     assert capfd.readouterr().err == ""
 
 
@@ -125,37 +132,74 @@ GOOD = asdict(record("bad"))
     ],
 )
 def test_a_damaged_file_is_set_aside_with_one_line(folder, capsys, damage):
-    records.keep("c", "a", [record("good"), record("bad")])
-    path = folder / "c" / "a" / "bad.json"
+    keep("c", "a", [record("good"), record("bad")])
+    path = folder / "c" / records.place_of(".") / "a" / "bad.json"
     path.write_bytes(damage)
-    assert records.kept("c", "a").keys() == {"good"}
+    assert kept("c", "a").keys() == {"good"}
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"{path} is damaged" in said
     assert path.with_name("bad.json.damaged").read_bytes() == damage
-    assert records.kept("c", "a").keys() == {"good"}
+    assert kept("c", "a").keys() == {"good"}
     assert capsys.readouterr().err == ""
-    assert records.keep("c", "a", [record("bad")])
+    assert keep("c", "a", [record("bad")])
 
 
 def test_where_nothing_can_be_written_nothing_is_kept_and_nothing_fails(folder, monkeypatch):
     folder.write_text("a file stands here")
-    assert records.keep("c", "a", [record("one")]) is False
-    assert records.kept("c", "a") == {}
+    assert keep("c", "a", [record("one")]) is False
+    assert kept("c", "a") == {}
     monkeypatch.delenv(records.FOLDER)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     monkeypatch.setattr(sys, "platform", "linux")
-    assert records.keep("c", "a", [record("one")]) is False
-    assert records.kept("c", "a") == {}
+    assert keep("c", "a", [record("one")]) is False
+    assert kept("c", "a") == {}
+
+
+def test_a_course_folder_is_one_place_and_another_folder_another(course, tmp_path):
+    inside = course.release_notebook(NAME).parent
+    place = records.place_of(course.root)
+    assert records.place_of(inside) == records.place_of(Path(os.path.relpath(inside))) == place
+    assert re.fullmatch(r"course-[0-9a-f]{12}", place)
+    other = tmp_path / "Jürgen's flows, 2nd" / "course"
+    shutil.copytree(course.root, other)
+    assert records.place_of(other / "course" / NAME) == records.place_of(other) != place
+    assert records.place_of(other.parent).startswith("J_rgen_s_flows__2nd-")
+    # Without a course around it, a folder is a place of its own, whatever pyproject.toml lies there.
+    alone = {records.place_of(f) for f in (tmp_path, other.parent, Path(tmp_path.anchor))}
+    for text in ("no TOML", "tool = 3", '[project]\nname = "mine"\n'):
+        (tmp_path / "pyproject.toml").write_text(text)
+        alone.add(records.place_of(tmp_path))
+    assert len(alone) == 3
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{13,53}", name) for name in {*alone, place})
+
+
+def test_a_fresh_folder_shows_nothing_of_another(guided, tmp_path):
+    fresh = Course.find(shutil.copytree(guided.root, tmp_path / "fresh"))
+    fill(guided, square_of_three="passed")
+    assert (standing(guided)[0].passed, standing(fresh)[0].passed) == (1, 0)
+    path = fresh.release_notebook(NAME)
+    scores = [CellScore("cube_of_two", "test", "passed", 3, 3)]
+    assert keep_scores({"course": COURSE, "assignment": NAME, "release": "r"}, scores, path.parent)
+    assert kept(COURSE, NAME).keys() == {"square_of_three"}
+    assert records.kept(COURSE, NAME, folder=fresh.root).keys() == {"cube_of_two"}
+
+
+def test_records_of_before_places_are_nobody_s(folder):
+    old = folder / "c" / "a" / "one.json"
+    old.parent.mkdir(parents=True)
+    old.write_text(json.dumps(asdict(record("one"))))
+    assert kept("c", "a") == {}
+    assert old.is_file()
 
 
 @pytest.mark.parametrize("name", ["..", "../up", "a/b", "a\\b", "", ".hidden", "x" * 101, "a\n"])
 def test_names_lead_to_no_other_folder(folder, name):
-    assert records.keep(name, "a", [record("one")]) is False
-    assert records.keep("c", name, [record("one")]) is False
-    assert records.keep("c", "a", [record(name)]) is False
-    assert records.kept(name, "a") == records.kept("c", name) == {}
+    assert keep(name, "a", [record("one")]) is False
+    assert keep("c", name, [record("one")]) is False
+    assert keep("c", "a", [record(name)]) is False
+    assert kept(name, "a") == kept("c", name) == {}
     assert not folder.exists()
 
 
@@ -165,7 +209,7 @@ def test_check_records_what_it_finds(guided, folder):
     path = guided.root / "mine.ipynb"
     path.write_bytes(notebook_bytes(nb))
     assert run("check", path).exit_code == 0
-    found = records.kept(COURSE, NAME)
+    found = kept(COURSE, NAME)
     assert {k: (r.status, r.points, r.max_points) for k, r in found.items()} == {
         "square_of_three": ("passed", 2, 2),
         "square_is_even": ("passed", 1, 1),
@@ -183,20 +227,20 @@ def test_check_records_what_it_finds(guided, folder):
 def test_nothing_is_kept_when_switched_off_or_of_unknown_origin(folder, monkeypatch):
     scores = [CellScore("one", "test", "passed", 1, 1), CellScore("two", "test", "not run", 0, 1)]
     about = {"course": "c", "assignment": "a", "release": "r"}
-    assert keep_scores({**about, "course": None}, scores) is False
-    assert keep_scores({**about, "assignment": "../../up"}, scores) is False
+    assert keep_scores({**about, "course": None}, scores, Path()) is False
+    assert keep_scores({**about, "assignment": "../../up"}, scores, Path()) is False
     monkeypatch.setenv(records.SWITCH, "0")
-    assert keep_scores(about, scores) is False
+    assert keep_scores(about, scores, Path()) is False
     assert not folder.exists()
     monkeypatch.delenv(records.SWITCH)
-    assert keep_scores(about, scores) is True
-    assert records.kept("c", "a").keys() == {"one"}
+    assert keep_scores(about, scores, Path()) is True
+    assert kept("c", "a").keys() == {"one"}
 
 
 def fill(course, **statuses: str) -> None:
     release = course.source(NAME).metadata.coursekit.release
     most = {"square_of_three": 2, "square_is_even": 1, "cube_of_two": 3, "training_was_cut": 1}
-    records.keep(
+    keep(
         COURSE,
         NAME,
         [

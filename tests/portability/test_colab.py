@@ -68,7 +68,7 @@ def test_the_environment_is_colabs(colab: Environment, tmp_path: Path) -> None:
     assert {p.name: have[p.name] for p in pins if not p.specifier.contains(have[p.name])} == {}
     assert DISTRIBUTION in have
     # What grades and what `coursekit` needs beside it is not there.
-    assert not have.keys() & {"nbgrader", "jupyterlab", "jupytext", "sqlalchemy", "typer"}
+    assert not have.keys() & {"nbgrader", "jupyterlab", "sqlalchemy", "typer"}
 
 
 def test_colabs_versions_are_in_the_ranges_of_the_package(colab: Environment, tmp_path: Path) -> None:

@@ -64,16 +64,22 @@ def test_the_stand_in_for_windows_refuses_what_windows_has_not(
     assert others.returncode == 0, others.stderr.decode()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="there it is no stand-in")
-def test_coursekit_check_works_without_unix(tmp_path: Path) -> None:
-    """The command and the notebook's kernel, with the text of reports going to a console of Windows' old kind."""
+def handed_in(folder: Path) -> tuple[Path, set[str]]:
+    """A notebook whose first exercise is wrong and all others right, and the tests of that exercise."""
     paper = Paper(COURSE, ASSIGNMENT)
     answers = dict(paper.answers)
     wrong = paper.exercises[0]
     answers[wrong] = answers[wrong].replace("return", "return 1 +", 1)
-    notebook = tmp_path / f"{ASSIGNMENT}.ipynb"
+    notebook = folder / f"{ASSIGNMENT}.ipynb"
     nbformat.write(paper.notebook(answers), notebook)
+    return notebook, set(paper.of(wrong))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is no stand-in")
+def test_coursekit_check_works_without_unix(tmp_path: Path) -> None:
+    """The command and the notebook's kernel, with the text of reports going to a console of Windows' old kind."""
+    notebook, tests_of_the_wrong = handed_in(tmp_path)
     windows = {"PYTHONPATH": str(SHIM), "PYTHONWARNDEFAULTENCODING": "1", **COURSE.training_cut}
     done = python("-m", "coursekit.cli", "check", notebook, "--json", cwd=tmp_path, **windows)
     report = json.loads(done.stdout)
@@ -81,21 +87,20 @@ def test_coursekit_check_works_without_unix(tmp_path: Path) -> None:
     points = {c["id"]: (c["points"], c["max_points"]) for c in report["cells"] if c["kind"] == "test"}
     lost = {test for test, (got, full) in points.items() if got != full}
     assert lost
-    assert lost <= set(paper.of(wrong)), [c["report"] for c in report["cells"] if c["id"] in lost]
+    assert lost <= tests_of_the_wrong, [c["report"] for c in report["cells"] if c["id"] in lost]
     assert report["peak_mb"] is None  # it is read from /proc
 
 
 @pytest.mark.slow
 def test_reports_print_where_the_console_knows_few_letters(tmp_path: Path) -> None:
     """Reports hold signs like ∂ and Σ, and Windows writes a redirected output in an 8-bit code page."""
-    release = nbformat.read(COURSE.release_notebook(ASSIGNMENT), as_version=4)
-    notebook = tmp_path / f"{ASSIGNMENT}.ipynb"
-    nbformat.write(release, notebook)
+    notebook, _ = handed_in(tmp_path)
     done = python(
         "-m", "coursekit.cli", "check", notebook, cwd=tmp_path, PYTHONIOENCODING="cp1252", PYTHONUTF8="0"
     )
     assert done.returncode == 0, done.stderr.decode("cp1252")
     assert b" points, " in done.stdout
+    assert b"  failed" in done.stdout
 
 
 def test_file_names_are_names_everywhere() -> None:

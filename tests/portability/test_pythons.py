@@ -86,7 +86,6 @@ def test_every_module_imports(newer: Environment, tmp_path: Path) -> None:
     assert [m for m in found["missing"] if not m.startswith("coursekit.")] == []
     instructors = {
         "nbgrader",
-        "jupytext",
         "sqlalchemy",
         "alembic",
         "bleach",

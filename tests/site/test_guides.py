@@ -100,8 +100,8 @@ def test_names_in_the_guides_are_those_of_the_course() -> None:
     """Files and assignments, exporters and extras that the guides name."""
     text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in GUIDES)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert set(re.findall(r"\.\[(\w+)\]", text)) == {"instructor", "grade"}
-    assert all(re.search(rf"^{extra} = \[", project, flags=re.M) for extra in ("instructor", "grade"))
+    assert set(re.findall(r"\.\[(\w+)\]", text)) == {"instructor", "grade", "lab"}
+    assert all(re.search(rf"^{extra} = \[", project, flags=re.M) for extra in ("instructor", "grade", "lab"))
     for name in set(re.findall(r"\b\d\d_[a-z_]+\b", text)):
         assert (ROOT / "course" / name).is_dir(), name
     exporters = (ROOT / "coursekit" / "exporters.py").read_text(encoding="utf-8")
