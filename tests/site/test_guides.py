@@ -176,7 +176,10 @@ def ready_environment(clone: Path) -> None:
         target = venv / "bin" / script.name
         if script.is_file() and not target.exists() and script.read_bytes()[:2] == b"#!":
             _, _, text = script.read_text(encoding="utf-8").partition("\n")
-            target.write_text(f"#!{venv / 'bin' / 'python'}\n{text}", encoding="utf-8")
+            # Where a path has a space, a shell finds Python by two lines that Python reads as a string; pip writes them, too.
+            text = re.sub(r"\A'''exec' .*\n' '''\n", "", text)
+            by_shell = f"#!/bin/sh\n'''exec' \"{venv / 'bin' / 'python'}\" \"$0\" \"$@\"\n' '''\n"
+            target.write_text(by_shell + text, encoding="utf-8")
             target.chmod(0o755)
     mark = recipe(clone / "pyproject.toml", clone / "constraints.txt", "dev")
     (venv / ".ready").write_text(mark, encoding="utf-8")
