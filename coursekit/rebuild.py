@@ -8,6 +8,7 @@ back as it was.
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 
 from nbformat import NotebookNode
@@ -21,6 +22,8 @@ __all__ = ["Rebuilt", "printable", "rebuild", "visible_source"]
 
 MAX_UNKNOWN = 20  # flags about ids that nobody knows: one for each of 5,000 cells would bury the others
 # A page takes a raw cell without a kind for HTML of its own.
+# Where pip gets the course from. It may have moved since a release was handed out: that is no edit of a student's.
+_PUBLISHED = re.compile(r"\bgit\+https?://[^\s\"']+")
 _NOT_HTML = {"raw_mimetype": "text/plain"}
 _MAKE = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 
@@ -176,8 +179,13 @@ class _Matcher:
             self.flags.append(f"without its id: {meta['grade_id']}")
         if cell.cell_type != own.cell_type:
             self.flags.append(f"retyped: {meta['grade_id']}")
-        elif not meta["solution"] and cell.source.strip() != visible_source(own).strip():
+        elif not meta["solution"] and _text(cell.source) != _text(visible_source(own)):
             self.flags.append(f"edited: {meta['grade_id']}")
+
+
+def _text(source: str) -> str:
+    """What an edit would change of a cell."""
+    return _PUBLISHED.sub("", source.strip())
 
 
 def _filled(own: NotebookNode, cell: SubmittedCell) -> NotebookNode:

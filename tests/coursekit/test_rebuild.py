@@ -60,6 +60,17 @@ def test_an_edited_test_is_the_instructors_again(own):
     assert made.flags == ("edited: cube_of_two",)
 
 
+def test_a_course_that_has_moved_since_is_no_edit(own):
+    line = 'pip install "squares @ git+https://example.org/{}/squares@main"'
+    cell_of(own[0], "provided").source = f"NUMBER = 2  # {line.format('new')}"
+    cell_of(own[1], "provided").source = f"NUMBER = 2  # {line.format('old')}"
+    made = rebuilt(own, own[1])
+    assert made.flags == ()
+    assert "new" in sources(made.notebook)["provided"]
+    cell_of(own[1], "provided").source = f"NUMBER = 3  # {line.format('old')}"
+    assert rebuilt(own, own[1]).flags == ("edited: provided",)
+
+
 def test_a_deleted_test_is_back_in_its_place(own):
     nb = own[1]
     gone = {"square_of_three", "square_is_even", "provided"}
