@@ -50,6 +50,12 @@ class Signs:
         self.course.release_notebook(ASSIGNMENT).unlink()
         return ["build"]
 
+    def demonstrated(self) -> list[str]:
+        """Refused, for the folder holds a class that is not made up: a whole one would take half a minute."""
+        folder = self.new_folder()
+        Path(folder, "submitted").mkdir(parents=True)
+        return ["demo", folder]
+
     def graded(self, *arguments: str) -> list[str]:
         how = ["--isolation", "none", "--workers", "0", "--no-feedback"]
         return ["grade", ASSIGNMENT, "--course", str(self.class_dir), *how, *arguments]
@@ -62,9 +68,11 @@ class Signs:
 
 # What each command does here; its output holds SIGNS.
 CALLS: dict[str, Callable[[Signs], list[str]]] = {
+    "address": lambda s: ["address", SIGNS],
     "build": Signs.built_anew,
     "check": lambda s: ["check", str(s.notebook)],
     "collect": lambda s: ["collect", ASSIGNMENT, str(s.notebook.parent), "--course", s.new_folder()],
+    "demo": Signs.demonstrated,
     "grade": Signs.graded,
     "new-class": lambda s: ["new-class", s.new_folder()],
     "progress": lambda s: ["progress"],
