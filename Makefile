@@ -18,7 +18,7 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 SITE ?= build/site
 MATHJAX := 4.1.3
 
-.PHONY: help setup peers demo test test-core test-slow test-peers lab e2e portability notebooks site mutants attacks grade bench bench-smoke build format clean
+.PHONY: help setup peers demo test test-core test-slow test-peers lab e2e portability resolve notebooks site mutants attacks grade bench bench-smoke build format clean
 
 help:  ## This list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -60,6 +60,10 @@ e2e: setup  ## The student's and the instructor's path and the web site in a rea
 
 portability: setup  ## Colab's versions, Binder's recipe, newer Pythons, systems that are not Unix, memory
 	MPLBACKEND=agg $(BIN)/python -m pytest tests/portability
+
+resolve: setup  ## Does every Python that is promised find versions that agree? Asks a package index, installs only uv
+	$(BIN)/pip install --quiet --constraint constraints.txt uv
+	$(BIN)/python -m tests.resolver
 
 build: setup  ## Rebuild the notebooks from solutions/*.py, and what the site's pages take from them
 	$(BIN)/coursekit build

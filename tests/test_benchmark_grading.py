@@ -6,6 +6,7 @@ import doctest
 import importlib
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import statistics
@@ -228,6 +229,12 @@ def test_every_part_has_its_table():
 # The guide's numbers: docs/grading.md is compared with what is made of the JSON in tests/site/test_pages.py.
 
 
+GENERATED = re.compile(r"<!-- [\w ]+: written by .+? -->.*?<!-- end -->", re.S)
+FASTER = re.compile(
+    r"[\w.]+ times (?:as (?:long|many|fast)|the throughput|faster|slower)|orders? of magnitude"
+)
+
+
 def measured() -> dict:
     path = command.ROOT / "benchmarks" / "results" / "grading.json"
     return json.loads(path.read_text(encoding="utf-8"))
@@ -248,6 +255,29 @@ def test_the_guide_says_what_was_measured():
     one, two, four = (f"{statistics.median(rate):.0f}" for rate in rates.values())
     assert f"{one} with one worker, {two} with two, {four} with four" in text
     assert f"take {parts['overhead']['ms']:.1f} ms each with two workers" in text
+
+
+def test_every_text_that_says_how_many_times_faster_says_of_what_class():
+    """The small class and the large one, each by its own file; no other number stands anywhere."""
+    field = json.loads((command.ROOT / "benchmarks" / "results" / "grading_field.json").read_text())
+    [small] = [
+        f"{row['ratio']:.1f} times"
+        for row in field["summary"]["ratios"]
+        if (row["against"], row["workers"]) == ("nbgrader autograde", 2)
+    ]
+    large = f"{measured()['parts']['coursekit']['ratio']['ratio']:.1f} times"
+    readme, guide = (
+        (command.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/grading.md")
+    )
+    assert f"of 12 submissions {small} as many as `nbgrader autograde`" in readme
+    assert f"of 60, {large} as many as `nbgrader autograde`" in readme
+    assert f"In one of 12 it is {small}" in guide
+    assert f"**{large} the throughput**" in guide
+    typed = {}
+    for path in [command.ROOT / "README.md", *(command.ROOT / "docs").rglob("*.md")]:
+        free = GENERATED.sub("", path.read_text(encoding="utf-8"))
+        typed[path.name] = FASTER.findall(free)
+    assert {name: found for name, found in typed.items() if found} == {}
 
 
 def test_what_was_measured_holds_what_the_guide_takes_for_granted():

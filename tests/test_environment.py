@@ -34,9 +34,11 @@ def conda_environment() -> dict[str, Requirement]:
 
 
 def constraints() -> dict[str, Version]:
+    """The pinned versions that this Python gets."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
-    return {name.lower().replace("_", "-"): Version(version) for name, version in pairs}
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    ours = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    return {p.name.lower().replace("_", "-"): Version(next(iter(p.specifier)).version) for p in ours}
 
 
 @pytest.mark.parametrize("name", [n for n in student_needs() if n != "ipython"])

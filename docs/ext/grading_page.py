@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["bounds", "overhead", "parts", "scaling", "throughput"]
+__all__ = ["bounds", "overhead", "parts", "scaling", "sizes", "throughput"]
 
 Parts = Mapping[str, Mapping[str, Any]]
 _WORDS = {1: "one", 2: "two", 3: "three", 4: "four"}
@@ -17,11 +17,15 @@ _WORDS = {1: "one", 2: "two", 3: "three", 4: "four"}
 def parts(results: Path) -> dict[str, Callable[[], str]]:
     """The parts by the names of their markers; `results` is the folder of the result files."""
 
+    def read(name: str) -> Mapping[str, Any]:
+        return json.loads((results / name).read_text(encoding="utf-8"))
+
     def made(write: Callable[[Mapping[str, Any]], str]) -> Callable[[], str]:
-        return lambda: write(json.loads((results / "grading.json").read_text(encoding="utf-8")))
+        return lambda: write(read("grading.json"))
 
     return {
         "grading throughput": made(throughput),
+        "grading sizes": lambda: sizes(read("grading.json"), read("grading_field.json")),
         "grading bounds": made(bounds),
         "grading scaling": made(scaling),
         "grading overhead": made(overhead),
@@ -44,6 +48,31 @@ def throughput(found: Mapping[str, Any]) -> str:
         f"samples over students: {ratio['low']:.1f} to {ratio['high']:.1f}), and {_same(points)}. A student's processes take "
         f"{memory:.0f} MB of memory of their own and {seconds:.1f} s of CPU time (medians); the worker that judges takes another "
         f"{judging:.1f} s. The numbers are in `benchmarks/results/grading.json`."
+    )
+
+
+def sizes(found: Mapping[str, Any], field: Mapping[str, Any]) -> str:
+    """Why the same comparison of a smaller class gives another number."""
+    runs = found["parts"]["coursekit"]["runs"]
+    workers = runs[0]["workers"]
+    small = [run for run in field["runs"] if (run["tool"], run["workers"]) == ("coursekit grade", workers)]
+    [ratio] = [
+        row["ratio"]
+        for row in field["summary"]["ratios"]
+        if (row["against"], row["workers"]) == ("nbgrader autograde", workers)
+    ]
+    (around_here, each_here), (around_there, each_there) = (
+        (
+            _median((run["start_seconds"] + run["end_seconds"]) / run["wall"] for run in measured),
+            _median(seconds for run in measured for seconds in run["seconds"].values()),
+        )
+        for measured in (runs, small)
+    )
+    return (
+        f"How many times depends on the class. In one of {small[0]['submissions']} it is {ratio:.1f} times "
+        f"([measured](measured.md#grading)): starting and ending the workers takes {100 * around_there:.0f} % of the time there and "
+        f"{100 * around_here:.0f} % here, and a worker is busy with a submission for {each_there:.1f} s there and {each_here:.1f} s "
+        "here (medians)."
     )
 
 

@@ -103,6 +103,14 @@ def test_reports_print_where_the_console_knows_few_letters(tmp_path: Path) -> No
     assert b"  failed" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_students_first_steps_work_here(tmp_path: Path) -> None:
+    """What the workflow runs on macOS and Windows, run here."""
+    done = python(Path(__file__).with_name("student.py"), cwd=tmp_path, COURSE_PROGRESS="0")
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    assert b"A student's first steps work" in done.stdout
+
+
 def test_file_names_are_names_everywhere() -> None:
     """A clone on Windows or macOS: no reserved names or signs, none that differ by case alone, no path too long."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

@@ -350,7 +350,9 @@ def test_the_table_of_graders_says_how_many_times_and_who_isolates(field: dict[s
     ]
     assert "3 of 200 test cells" in grading.field_table(field)
     assert "- `otter run`: all cells." in grading.field_table(field)
-    assert "10.0 times as many" in grading.field_headline(field)
+    assert "of 12 submissions 10.0 times as many as `otter run`." in grading.field_headline(field, {})
+    large = {"parts": {"coursekit": {"class_size": 60, "ratio": {"ratio": 20.04}}}}
+    assert "; of 60, 20.0 times as many as `nbgrader" in grading.field_headline(field, large)
     assert [goal.value for goal in grading.field_goals(field)] == [0.2, 0.1]
 
 

@@ -60,16 +60,16 @@ def parts(folder: Path) -> dict[str, Callable[[], str]]:
         "course notebooks": of("course", lambda r: course.notebooks_table(r, memory)),
         "course environment": of("course", course.environment_table),
         "course goals": of("course", lambda r: goals(course.course_goals(r))),
-        "headlines": lambda: headlines(found),
+        "headlines": lambda: headlines(found, load(folder / "grading.json")),
     }
 
 
-def headlines(found: dict[str, Results]) -> str:
-    """The three lines of README.md; of each part that is measured, one."""
+def headlines(found: dict[str, Results], large: Results) -> str:
+    """The three lines of README.md; of each part that is measured, one. `large` is the larger class that was graded."""
     makers = {
         "layers": layers.layers_headline,
         "accuracy": accuracy.accuracy_headline,
-        "grading": grading.field_headline,
+        "grading": lambda results: grading.field_headline(results, large),
     }
     lines = [f"- {make(found[part])}" for part, make in makers.items() if _finished(found[part])]
     return "\n".join(lines) or MISSING

@@ -68,16 +68,27 @@ def field_goals(results: Results) -> list[Goal]:
     ]
 
 
-def field_headline(results: Results) -> str:
-    """The grading line of README.md."""
+def field_headline(results: Results, large: Results) -> str:
+    """The grading line of README.md; `large` holds the same comparison, with plain nbgrader alone, of a larger class.
+
+    Workers start once, so how many times depends on how many submissions there are.
+    """
     ratios = results["summary"]["ratios"]
+    sizes = {row["submissions"] for row in results["summary"]["graders"]}
     workers = max(row["workers"] for row in ratios)
     said = " and ".join(
         f"{fixed(row['ratio'], 1)} times as many as `{row['against']}`"
         for row in ratios
         if row["workers"] == workers
     )
+    ours = large.get("parts", {}).get("coursekit")
+    more = (
+        f"; of {ours['class_size']}, {fixed(ours['ratio']['ratio'], 1)} times as many as `nbgrader autograde` "
+        "([what differs](docs/grading.md#how-fast))"
+        if ours
+        else ""
+    )
     return (
         f"Grading: `{OURS}` isolates each submission, which the others do not, and grades, with {workers} "
-        f"worker{'s' * (workers > 1)} and in the same time, {said}."
+        f"worker{'s' * (workers > 1)} and in the same time, of {max(sizes)} submissions {said}{more}."
     )
