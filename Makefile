@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CLASS ?= class
+# How much of `make test-slow`: moments at which a run is killed, and whether every mistake is graded in isolation.
+KILLS ?= 20
+ALL ?= 1
 # One thread for each process: under load two threads are many times slower than one.
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
@@ -39,11 +42,12 @@ test: setup  ## All tests: style, generated files, unit tests, doctests, catalog
 	$(BIN)/coursekit build --check
 	MPLBACKEND=agg $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-test-core: setup  ## What depends on the machine most: building, isolation, grading, the checks
-	MPLBACKEND=agg $(BIN)/python -m pytest -n auto -m "not slow" tests/coursekit tests/autograder_tests coursekit autograder_tests
+test-core: setup  ## What depends on the machine most: set-up, isolation, grading
+	MPLBACKEND=agg $(BIN)/python -m pytest -n auto -m "not slow" tests/test_environment.py \
+	    $(addprefix tests/coursekit/,isolate test_set_up.py test_new_class.py test_grade.py test_gradebook.py test_console.py)
 
 test-slow: setup  ## Tests that take minutes: kills, clusters, full disks, all attacks, every mistake graded in isolation
-	MPLBACKEND=agg COURSEKIT_KILLS=20 COURSE_TEST_ALL=1 $(BIN)/python -m pytest -n auto -m slow
+	MPLBACKEND=agg COURSEKIT_KILLS=$(KILLS) COURSE_TEST_ALL=$(ALL) $(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 peers: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'

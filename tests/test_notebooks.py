@@ -16,11 +16,8 @@ from tests.course import ASSIGNMENTS, ROOT
 
 COURSE = Course.find(ROOT)
 each = pytest.mark.parametrize("assignment", ASSIGNMENTS)
-# To run a notebook takes up to half a minute: all of them are for `make test-slow` (and `make notebooks`).
-each_run = pytest.mark.parametrize(
-    "assignment",
-    [pytest.param(name, marks=[pytest.mark.slow] if k > 2 else []) for k, name in enumerate(ASSIGNMENTS)],
-)
+# To run a notebook takes up to half a minute: all releases are for `make test-slow`, all solutions for `make notebooks`.
+QUICK = 2
 
 
 def errors(nb: nbformat.NotebookNode) -> list[tuple[str, str, str]]:
@@ -42,7 +39,10 @@ def run(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return done.notebook
 
 
-@each_run
+@pytest.mark.parametrize(
+    "assignment",
+    [*ASSIGNMENTS[:QUICK], *(pytest.param(n, marks=pytest.mark.slow) for n in ASSIGNMENTS[QUICK:])],
+)
 def test_a_release_fails_by_not_implemented_alone(assignment: str) -> None:
     release = nbformat.read(COURSE.release_notebook(assignment), 4)
     tests = {c.metadata.nbgrader.grade_id for c in release.cells if _is_test(c)}
@@ -51,7 +51,7 @@ def test_a_release_fails_by_not_implemented_alone(assignment: str) -> None:
     assert {name for _, name, _ in found} == {"NotImplementedError"}
 
 
-@each_run
+@pytest.mark.parametrize("assignment", ASSIGNMENTS[:QUICK])
 def test_the_source_runs_without_an_error(assignment: str) -> None:
     source = nbformat.read(COURSE.source_notebook(assignment), 4)
     assert errors(run(source)) == []

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,15 +24,12 @@ USER = "course"
 def serve() -> Iterator[Server]:
     """What a fixture yields from: a running server, stopped and removed at the end.
 
-    Skips when this machine has no server, or nobody but root to run it as.
+    Skips where `why_not` has a reason.
     """
-    pytest.importorskip("psycopg")
-    binaries = _binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL server (initdb, postgres) on PATH or in /usr/lib/postgresql/*/bin")
-    account = _account()
-    if os.getuid() == 0 and account is None:
-        pytest.skip("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody")
+    if reason := why_not():
+        pytest.skip(reason)
+    binaries, account = _binaries(), _account()
+    assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path: that of a socket has 107 bytes at most
     try:
         server = Server(binaries, folder, account)
@@ -42,6 +40,17 @@ def serve() -> Iterator[Server]:
             server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def why_not() -> str:
+    """Why there can be no server here, or ""."""
+    if find_spec("psycopg") is None:
+        return "psycopg is not installed"
+    if _binaries() is None:
+        return "no PostgreSQL server (initdb, postgres) on PATH or in /usr/lib/postgresql/*/bin"
+    if os.getuid() == 0 and _account() is None:
+        return "PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody"
+    return ""
 
 
 class Server:

@@ -23,7 +23,7 @@ from coursekit.database import Database
 from coursekit.gradebook import GradebookError, GradebookGoneError, GradebookWriter
 from coursekit.gradebook_tables import make_ready
 
-from .postgres import PASSWORD, Server, serve
+from .postgres import PASSWORD, Server, serve, why_not
 from .test_gradebook import (
     ALL_RIGHT,
     COURSE,
@@ -38,6 +38,9 @@ from .test_gradebook import (
     template,
     two_processes,
 )
+
+if reason := why_not():
+    pytest.skip(reason, allow_module_level=True)
 
 
 @pytest.fixture(scope="session")
