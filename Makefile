@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CLASS ?= class
-# How much of `make test-slow`: moments at which a run is killed, and whether every mistake is graded in isolation.
+# How much of `make test-slow`: moments at which a run is killed, and which tests (all, when none are named).
 KILLS ?= 20
-ALL ?= 1
+SLOW ?=
 # One thread for each process: under load two threads are many times slower than one.
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
@@ -47,7 +47,7 @@ test-core: setup  ## What depends on the machine most: set-up, isolation, gradin
 	    $(addprefix tests/coursekit/,isolate test_set_up.py test_new_class.py test_grade.py test_gradebook.py test_console.py)
 
 test-slow: setup  ## Tests that take minutes: kills, clusters, full disks, all attacks, every mistake graded in isolation
-	MPLBACKEND=agg COURSEKIT_KILLS=$(KILLS) COURSE_TEST_ALL=$(ALL) $(BIN)/python -m pytest -n auto --dist worksteal -m slow
+	MPLBACKEND=agg COURSEKIT_KILLS=$(KILLS) COURSE_TEST_ALL=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow $(SLOW)
 
 peers: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
