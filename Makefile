@@ -60,7 +60,7 @@ lab: setup  ## JupyterLab with the student notebooks
 
 e2e: setup  ## The student's and the instructor's path and the web site in a real browser; screenshots in artefacts/
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,e2e]'
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/e2e
 
 portability: setup  ## Colab's versions, Binder's recipe, newer Pythons, systems that are not Unix, memory
 	MPLBACKEND=agg $(BIN)/python -m pytest tests/portability

@@ -231,6 +231,7 @@ def test_goals_name_tasks_and_candidates_that_exist():
         assert limit > 1
 
 
+@pytest.mark.slow
 def test_a_smoke_run_does_every_task(tmp_path, capsys):
     out = tmp_path / "layers.json"
     command.main(["--smoke", "--rounds", "2", "--out", str(out)])

@@ -13,7 +13,8 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from types import CodeType
 from typing import Any
 
 from autograder_tests.likeness import alike
@@ -69,10 +70,16 @@ def _preamble() -> dict[str, Any]:
     return namespace
 
 
+@lru_cache(maxsize=4096)
+def _compiled(source: str, filename: str) -> CodeType:
+    """A search for hints runs every wrong implementation once a check: to compile each takes longer than many a call."""
+    return compile(source, filename, "exec")
+
+
 def namespace_of(source: str, filename: str = "<solution>") -> dict[str, Any]:
     """Run `source` below the preamble in a namespace of its own and return that."""
     namespace = dict(_preamble()) | {"__name__": "solution"}
-    exec(compile(source, filename, "exec"), namespace)
+    exec(_compiled(source, filename), namespace)
     return namespace
 
 

@@ -85,6 +85,7 @@ def test_the_scheduler_is_killed(course, tmp_path):
     assert_all_graded(course, students)
 
 
+@pytest.mark.slow
 def test_a_bad_submission_costs_no_worker(course, tmp_path):
     """A verdict that kills its process does not kill Dask's, which would try it on one worker after the other."""
     (course.root / "tiny_checks.py").write_text(BAD_VERDICT, encoding="utf-8")

@@ -386,6 +386,7 @@ def test_the_edition_s_packages_can_be_used_without_the_repository(real, tmp_pat
     assert catalogue == "True"
 
 
+@pytest.mark.slow
 def test_the_readme_s_check_command_works_in_the_edition(real):
     _, folder = real
     [command] = re.findall(r"^coursekit (check course/.*\.ipynb)$", (folder / "README.md").read_text(), re.M)
@@ -397,6 +398,7 @@ def test_the_readme_s_check_command_works_in_the_edition(real):
     assert report["points"] == 0 < report["max_points"]
 
 
+@pytest.mark.slow
 def test_checks_work_in_an_edition_without_the_catalogue_of_mistakes(real, tmp_path):
     """Wrong implementations show right ones: an instructor may keep them, and with them the hints."""
     course, _ = real

@@ -38,6 +38,15 @@ def pytest_configure() -> None:
         pytest.exit(reason, returncode=3)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a laboratory or the site's visits stays in one process; the rest goes where there is room."""
+    for item in items:
+        used = getattr(item, "fixturenames", ())
+        if group := next((name for name in ("course", "site") if name in used), None):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's chromium, without a window."""
