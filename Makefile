@@ -27,8 +27,8 @@ help:  ## This list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 setup:  ## The virtual environment
-	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no $(PYTHON): install Python 3.11 or newer, or name one, as in  make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(PYTHON) coursekit/set_up.py $(VENV) --extra dev --constraint constraints.txt --torch-index $(TORCH_CPU)
+	@command -v "$(PYTHON)" >/dev/null || { echo "set-up: there is no $(PYTHON): install Python 3.11 or newer, or name one, as in  make PYTHON=python3.12 ..." >&2; exit 1; }
+	@"$(PYTHON)" coursekit/set_up.py "$(VENV)" --extra dev --constraint constraints.txt --torch-index $(TORCH_CPU)
 
 demo: setup  ## Build the release, make a small class, grade it, show scores, feedback and gradebook
 	$(BIN)/coursekit build

@@ -20,6 +20,7 @@ import coursekit.cli
 from coursekit.console import print_json
 from coursekit.course import Course
 from coursekit.source import notebook_bytes
+from tests.course import ROOT
 
 from .conftest import REPOSITORY, answered, hand_in
 from .test_guide import course_with_guide
@@ -176,10 +177,10 @@ def test_json_of_a_command_is_json_on_every_stream(signs: Signs) -> None:
     ],
     ids=ENCODINGS,
 )
-def test_the_process_that_a_user_starts_is_of_that_kind(env: dict[str, str], tmp_path: Path) -> None:
-    """Its help holds an ellipsis."""
+def test_the_process_that_a_user_starts_is_of_that_kind(env: dict[str, str]) -> None:
+    """Its help holds an ellipsis. Begun in the clone: a Python that knows ASCII alone finds no package at `ü` that a file names."""
     command = [sys.executable, "-m", "coursekit.cli", "grade", "--help"]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **env}, capture_output=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"sqlite:///" in done.stdout
 

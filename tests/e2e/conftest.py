@@ -32,10 +32,14 @@ NAME = "03_masked_coupling"
 NOTEBOOK = f"{NAME}/{NAME}.ipynb"
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Without a browser there is nothing to test: say so once, and fail, before a test module is read."""
     if reason := missing():
         pytest.exit(reason, returncode=3)
+    if not hasattr(config, "workerinput"):  # before the first worker starts
+        from tests.e2e.axe import fetch
+
+        fetch()
 
 
 @pytest.hookimpl(tryfirst=True)
