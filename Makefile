@@ -6,6 +6,8 @@ CLASS ?= class
 # How much of `make test-slow`: moments at which a run is killed, and which tests (all, when none are named).
 KILLS ?= 20
 SLOW ?=
+# Which of `make e2e`: -m "not slow" leaves out the visits to every page of the site.
+E2E ?=
 # One thread for each process: under load two threads are many times slower than one.
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
@@ -60,7 +62,7 @@ lab: setup  ## JupyterLab with the student notebooks
 
 e2e: setup  ## The student's and the instructor's path and the web site in a real browser; screenshots in artefacts/
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,e2e]'
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/e2e
+	$(BIN)/python -m pytest tests/e2e $(E2E)
 
 portability: setup  ## Colab's versions, Binder's recipe, newer Pythons, systems that are not Unix, memory
 	MPLBACKEND=agg $(BIN)/python -m pytest tests/portability

@@ -19,7 +19,7 @@ BAD = ("serious", "critical")
 
 
 def fetch() -> None:
-    """Bring axe-core where it is not there yet. By one process: npm makes the folder anew, under the eyes of whoever reads it."""
+    """Bring axe-core where it is not there yet."""
     package = SCRIPT.with_name("package.json")
     if not package.is_file() or json.loads(package.read_text(encoding="utf-8"))["version"] != VERSION:
         FOLDER.mkdir(parents=True, exist_ok=True)

@@ -32,23 +32,21 @@ NAME = "03_masked_coupling"
 NOTEBOOK = f"{NAME}/{NAME}.ipynb"
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Without a browser there is nothing to test: say so once, and fail, before a test module is read."""
     if reason := missing():
         pytest.exit(reason, returncode=3)
-    if not hasattr(config, "workerinput"):  # before the first worker starts
-        from tests.e2e.axe import fetch
+    from tests.e2e.axe import fetch
 
-        fetch()
+    fetch()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a laboratory or the site's visits stays in one process; the rest goes where there is room."""
+    """A visit to each page of the site takes ten minutes."""
     for item in items:
-        used = getattr(item, "fixturenames", ())
-        if group := next((name for name in ("course", "site") if name in used), None):
-            item.add_marker(pytest.mark.xdist_group(group))
+        if "visits" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
